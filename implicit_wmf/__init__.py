@@ -1,0 +1,1 @@
+"""Weighted matrix factorization for implicit feedback."""

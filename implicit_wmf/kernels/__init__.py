@@ -1,0 +1,1 @@
+"""Compiled kernels: Numba functions over plain arrays."""
