@@ -1,0 +1,163 @@
+"""From counts to the two numbers that a stored cell has in the objective, and the background of all other cells.
+
+Confidence is ``C_ij = a0 a_i b_j + weight_ij``: the separable background plus the stored cell's weight above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from .config import WMFConfig
+from .errors import InputError
+from .kernels.rows import Rows
+
+Floats = NDArray[np.float64]
+# a weighting: counts r >= 0 and background of each stored cell -> (confidence, preference of a positive count)
+Weighting = Callable[[Floats, Floats, WMFConfig], tuple[Floats, Floats | float]]
+
+
+def _linear(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, float]:
+    """Hu, Koren and Volinsky 2008, section 4, where the background is 1."""
+    return background + config.alpha * counts, 1.0
+
+
+def _log(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, float]:
+    """Hu, Koren and Volinsky 2008, equation 6."""
+    return background + config.alpha * np.log1p(counts / config.log_epsilon), 1.0
+
+
+def _ials(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, Floats]:
+    """Rendle et al. 2022, equation 2: alpha (1 - p)^2 for a stored cell, on top of the background's p^2."""
+    confidence = background + config.alpha * (counts != 0)
+    return confidence, np.divide(config.alpha, confidence, out=np.zeros_like(confidence), where=confidence > 0)
+
+
+def _raw(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, float]:
+    """The count is the confidence; a stored 0 removes the cell from the objective."""
+    return counts, 1.0
+
+
+WEIGHTINGS: dict[str, Weighting] = {"linear": _linear, "log": _log, "ials": _ials, "raw": _raw}
+
+
+def _uniform(counts: csr_array) -> Floats:
+    return np.ones(counts.shape[0])
+
+
+def _activity(counts: csr_array) -> Floats:
+    """Proportional to the row's number of positive cells (Pan et al. 2008, user-oriented weighting)."""
+    return np.bincount(_row_of_cells(counts)[counts.data > 0], minlength=counts.shape[0]).astype(np.float64)
+
+
+def _absence(counts: csr_array) -> Floats:
+    """Proportional to the number of columns without a positive cell (Pan et al. 2008, item-oriented weighting)."""
+    return counts.shape[1] - _activity(counts)
+
+
+def _root_activity(counts: csr_array) -> Floats:
+    """Activity to the power 1/2 (He et al. 2016, equation 8, with the exponent they found best)."""
+    return np.sqrt(_activity(counts))
+
+
+BACKGROUNDS: dict[str, Callable[[csr_array], Floats]] = {
+    "uniform": _uniform,
+    "user": _activity,
+    "item": _absence,
+    "popularity": _root_activity,
+}
+
+
+def _row_of_cells(matrix: csr_array) -> NDArray[np.int64]:
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+
+
+def background_scale(scheme: str | None, counts: csr_array) -> Floats:
+    """Background factor of each row of `counts`, of mean 1 so that a0 keeps its meaning; (rows,) float64."""
+    scale = BACKGROUNDS[scheme or "uniform"](counts)
+    mean = scale.mean()
+    if mean == 0:
+        raise InputError(f"the background {scheme!r} is 0 everywhere on this data; use 'uniform'")
+    return np.asarray(scale / mean)
+
+
+@dataclass(frozen=True)
+class WeightedRows:
+    """One side's half of the problem: what its row solves and its share of the objective need."""
+
+    rows: Rows
+    column_background: Floats  # b_j of the other side, (columns,)
+    constant: float  # sum over the stored cells of confidence x preference^2
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Stored cells of each row."""
+        return np.diff(self.rows.indptr)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The weighted problem from both sides: users over items, and items over users."""
+
+    users: WeightedRows
+    items: WeightedRows
+
+
+def weigh(counts: csr_array, config: WMFConfig) -> Problem:
+    """Turn counts (users x items, canonical) into the weighted problem that `config` describes.
+
+    Raises
+    ------
+    InputError
+        If a confidence overflows the precision of the factors, naming row and column.
+    """
+    transposed = counts.T.tocsr()
+    user_scale = background_scale(config.user_background, counts)
+    item_scale = background_scale(config.item_background, transposed)
+    return Problem(
+        users=_weigh_rows(counts, user_scale, item_scale, config),
+        items=_weigh_rows(transposed, item_scale, user_scale, config),
+    )
+
+
+def _weigh_rows(counts: csr_array, row_scale: Floats, column_scale: Floats, config: WMFConfig) -> WeightedRows:
+    row_background = config.unobserved_weight * row_scale
+    row_of_cell = _row_of_cells(counts)
+    background = row_background[row_of_cell] * column_scale[counts.indices]
+    magnitude = np.abs(counts.data).astype(np.float64)
+    with np.errstate(over="ignore"):
+        confidence, preference = WEIGHTINGS[config.weighting](magnitude, background, config)
+        weights = _to_dtype(confidence - background, config.factor_dtype, counts)
+        targets = np.where(counts.data > 0, confidence * preference, 0.0)
+        constant = float(np.sum(targets * preference))
+        total = np.bincount(row_of_cell, weights=confidence - background, minlength=counts.shape[0])
+        total += row_background * column_scale.sum()
+        scale = np.maximum(total, 0.0) ** config.regularization_exponent
+    rows = Rows(
+        indptr=counts.indptr.astype(np.int64),
+        indices=counts.indices.astype(np.int32, copy=False),
+        weights=weights,
+        targets=_to_dtype(targets, config.factor_dtype, counts),
+        background=row_background,
+        regularization=config.regularization * scale,
+    )
+    return WeightedRows(rows, column_scale, constant)
+
+
+def _to_dtype(values: Floats, dtype: np.dtype[Any], counts: csr_array) -> NDArray[Any]:
+    """Convert, refusing what the precision cannot hold."""
+    converted = values.astype(dtype)
+    bad = np.flatnonzero(~np.isfinite(converted))
+    if bad.size:
+        cell = bad[0]
+        row = int(np.searchsorted(counts.indptr, cell, side="right")) - 1
+        raise InputError(
+            f"the confidence of value {counts.data[cell]!r} (row {row}, column {counts.indices[cell]}) overflows "
+            f"{dtype}; scale the values down, lower alpha, or use weighting='log'"
+        )
+    return converted

@@ -1,0 +1,219 @@
+"""The alternating loop: each half-sweep solves one side's rows against the other side's factors.
+
+The objective does not change when both factor matrices are multiplied by the same orthogonal matrix. Every half-sweep
+therefore begins by rotating both to the eigenbasis of the fixed side's Gram matrix, which makes the part of every row's
+system that all rows share diagonal (see :mod:`implicit_wmf.kernels.rows`). Nothing is ever rotated back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .confidence import Problem, WeightedRows
+from .config import WMFConfig
+from .errors import InputError
+from .kernels.objective import sum_stored_cells
+from .kernels.rows import solve_rows_by_cg, solve_rows_exactly
+from .threads import run_blocks, single_threaded_blas
+
+Array = NDArray[Any]
+Bounds = list[tuple[int, int]]
+
+# Fixed, so that sums do not depend on the number of threads: rows a BLAS call, and partial sums that are then added in
+# their order.
+_BLAS_ROWS = 1024
+_PARTIAL_SUMS = 16
+# Row solves: enough blocks to balance, none so long (about 10 ms) that Ctrl-C seems dead.
+_MIN_BLOCKS = 64
+_BLOCK_FLOPS = 2e8
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch came to.
+
+    `loss` is the objective after the epoch and the sum of its three parts: `stored` cells, `background` (all other
+    cells) and `regularization`; NaN where it was not asked for. `seconds` is the epoch's wall time, the loss included.
+    """
+
+    epoch: int
+    loss: float
+    stored: float
+    background: float
+    regularization: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The objective in its three parts, float64."""
+
+    stored: float
+    background: float
+    regularization: float
+
+    @property
+    def total(self) -> float:
+        """The objective."""
+        return self.stored + self.background + self.regularization
+
+
+def initial_factors(shape: tuple[int, int], config: WMFConfig) -> tuple[Array, Array]:
+    """Normal starting factors of standard deviation init_scale / sqrt(d), users first; the seed decides every bit."""
+    generator = np.random.default_rng(config.random_state)
+    dtype = config.factor_dtype
+    scale = dtype.type(config.init_scale / np.sqrt(config.factors))
+    users, items = (scale * generator.standard_normal((count, config.factors), dtype=dtype.type) for count in shape)
+    return users, items
+
+
+def epochs(
+    problem: Problem, start: tuple[Array, Array], config: WMFConfig, *, track_loss: bool = True
+) -> Iterator[tuple[EpochRecord, Array, Array]]:
+    """Yield (record, user factors, item factors) after each epoch.
+
+    The arrays of the last yield stay as they are while the next epoch runs, so a caller that is interrupted holds the
+    last whole epoch; the one after that reuses them.
+    """
+    users, items = start
+    spare_users, spare_items = np.empty_like(users), np.empty_like(items)
+    for epoch in range(1, config.iterations + 1):
+        began = time.perf_counter()
+        with single_threaded_blas():
+            _half_sweep(problem.users, (items, spare_items), (users, spare_users), config, "user")
+            _half_sweep(problem.items, (spare_users, spare_users), (spare_items, spare_items), config, "item")
+        users, spare_users = spare_users, users
+        items, spare_items = spare_items, items
+        loss = compute_loss(problem, users, items, config.num_threads) if track_loss else Loss(np.nan, np.nan, np.nan)
+        seconds = time.perf_counter() - began
+        yield EpochRecord(epoch, loss.total, loss.stored, loss.background, loss.regularization, seconds), users, items
+
+
+def _half_sweep(
+    side: WeightedRows, fixed: tuple[Array, Array], solved: tuple[Array, Array], config: WMFConfig, row_name: str
+) -> None:
+    """Solve one side's rows; each pair holds the array to read and the one to write, which may be the same."""
+    vectors, spectrum = _to_eigenbasis(fixed[0], side, config)
+    _rotate(*fixed, vectors, config)
+    if config.solver == "cg":  # starts from the rows as they are; exact rows are written without being read
+        _rotate(*solved, vectors, config)
+    _solve(side, fixed[1], spectrum, solved[1], config, row_name)
+
+
+def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple[Array, NDArray[np.float64]]:
+    """Eigenvectors (as columns) and eigenvalues of the fixed side's Gram matrix."""
+    spectrum, vectors = np.linalg.eigh(gram_matrix(fixed, side.column_background, config.num_threads))
+    # Rounding leaves zeros slightly negative. Without regularization the directions that the fixed side does not span
+    # need something positive; this much is lost in the factors' own rounding.
+    floor = 0.0 if config.regularization else np.finfo(fixed.dtype).eps * spectrum[-1]
+    return vectors.astype(fixed.dtype), np.maximum(spectrum, floor)
+
+
+def gram_matrix(factors: Array, scale: NDArray[np.float64], num_threads: int | None) -> NDArray[np.float64]:
+    """Sum of scale_j h_j h_j' in float64, (d, d); the same bits for any number of threads."""
+    count, width = factors.shape
+    bounds = _even_bounds(count, min(_PARTIAL_SUMS, max(1, count // _BLAS_ROWS)))
+    partial = np.zeros((len(bounds), width, width))
+    roots = np.sqrt(scale)[:, np.newaxis]
+
+    def add(block: int) -> None:
+        for begin in range(*bounds[block], _BLAS_ROWS):
+            rows = slice(begin, min(begin + _BLAS_ROWS, bounds[block][1]))
+            scaled = factors[rows] * roots[rows]
+            partial[block] += scaled.T @ scaled
+
+    run_blocks(add, len(bounds), num_threads)
+    return np.asarray(partial.sum(axis=0))
+
+
+def _rotate(factors: Array, out: Array, vectors: Array, config: WMFConfig) -> None:
+    """Write out = factors @ vectors; `out` may be `factors` itself."""
+    bounds = _even_bounds(len(factors), -(-len(factors) // _BLAS_ROWS))
+
+    def rotate(block: int) -> None:
+        rows = slice(*bounds[block])
+        out[rows] = factors[rows] @ vectors
+
+    run_blocks(rotate, len(bounds), config.num_threads)
+
+
+def _solve(
+    side: WeightedRows, fixed: Array, spectrum: NDArray[np.float64], solved: Array, config: WMFConfig, row_name: str
+) -> None:
+    """Solve every row of a side, heaviest blocks first."""
+    bounds = _balanced_bounds(_flops(side.counts, config))
+    failed = np.full(len(bounds), -1, dtype=np.int64)
+
+    def solve(block: int) -> None:
+        start, stop = bounds[block]
+        if config.solver == "cg":
+            failed[block] = solve_rows_by_cg(side.rows, start, stop, fixed, spectrum, config.cg_steps, solved)
+        else:
+            failed[block] = solve_rows_exactly(side.rows, start, stop, fixed, spectrum, solved)
+
+    run_blocks(solve, len(bounds), config.num_threads)
+    if failed.max(initial=-1) >= 0:
+        raise InputError(
+            f"the system of {row_name} {failed[failed >= 0].min()} is not positive definite in {fixed.dtype}: "
+            f"raise regularization (now {config.regularization:g}) or use dtype='float64'"
+        )
+
+
+def _flops(counts: NDArray[np.int64], config: WMFConfig) -> NDArray[np.float64]:
+    """Cost model of the row solves: dual or primal for exact ones, a constant for what every row needs."""
+    n, d = counts.astype(np.float64), float(config.factors)
+    if config.solver == "cg":
+        return 4 * n * d * (config.cg_steps + 1) + 100 * d
+    small, large = np.minimum(n, d), np.maximum(n, d)
+    return small**2 * large + np.where(n < d, n, d) ** 3 / 3 + 4 * n * d + 1000
+
+
+def _balanced_bounds(work: NDArray[np.float64]) -> Bounds:
+    """Cut the rows into ranges of about equal work, the heaviest range first."""
+    total = np.cumsum(work)
+    count = int(max(_MIN_BLOCKS, total[-1] // _BLOCK_FLOPS))
+    cuts = np.searchsorted(total, np.linspace(0, total[-1], count + 1)[1:-1], side="left") + 1
+    edges = np.unique(np.concatenate([[0], np.minimum(cuts, work.size), [work.size]]))
+    cost = np.add.reduceat(work, edges[:-1])
+    return [(int(edges[k]), int(edges[k + 1])) for k in np.argsort(-cost, kind="stable")]
+
+
+def _even_bounds(count: int, blocks: int) -> Bounds:
+    edges = np.linspace(0, count, blocks + 1).astype(np.int64)
+    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+
+def compute_loss(problem: Problem, users: Array, items: Array, num_threads: int | None) -> Loss:
+    """Compute the objective at the given factors in float64; the m x n matrix is never formed.
+
+    Over all cells the background's part is a0 tr((sum a_i w_i w_i')(sum b_j h_j h_j')); what it says of the stored
+    cells is moved to their own part.
+    """
+    side = problem.users
+    bounds = _even_bounds(len(users), min(_MIN_BLOCKS, len(users)))
+    sums = np.zeros((len(bounds), 2))
+
+    def add(block: int) -> None:
+        sum_stored_cells(side.rows, *bounds[block], users, items, side.column_background, sums[block])
+
+    run_blocks(add, len(bounds), num_threads)
+    with single_threaded_blas():
+        user_gram = gram_matrix(users, side.rows.background, num_threads)
+        item_gram = gram_matrix(items, side.column_background, num_threads)
+    stored, shared = sums.sum(axis=0)
+    return Loss(
+        stored=float(stored + side.constant),
+        background=float(np.sum(user_gram * item_gram) - shared),
+        regularization=_penalty(side, users) + _penalty(problem.items, items),
+    )
+
+
+def _penalty(side: WeightedRows, factors: Array) -> float:
+    squares = np.einsum("ik,ik->i", factors, factors, dtype=np.float64)
+    return float(side.rows.regularization @ squares)
