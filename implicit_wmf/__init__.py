@@ -1,1 +1,18 @@
-"""Weighted matrix factorization for implicit feedback."""
+"""Weighted matrix factorization for implicit feedback: exact, parallel alternating least squares in Numba."""
+
+from .config import WMFConfig
+from .errors import InputError, MissingExtraError, NotFittedError
+from .interactions import Interactions
+from .model import WMF
+from .training import EpochRecord
+
+__version__ = "0.1.0"
+__all__ = [
+    "WMF",
+    "EpochRecord",
+    "InputError",
+    "Interactions",
+    "MissingExtraError",
+    "NotFittedError",
+    "WMFConfig",
+]

@@ -157,7 +157,7 @@ def _to_dtype(values: Floats, dtype: np.dtype[Any], counts: csr_array) -> NDArra
         cell = bad[0]
         row = int(np.searchsorted(counts.indptr, cell, side="right")) - 1
         raise InputError(
-            f"the confidence of value {counts.data[cell]!r} (row {row}, column {counts.indices[cell]}) overflows "
+            f"the confidence of value {counts.data[cell]:g} (row {row}, column {counts.indices[cell]}) overflows "
             f"{dtype}; scale the values down, lower alpha, or use weighting='log'"
         )
     return converted

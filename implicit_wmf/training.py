@@ -86,8 +86,8 @@ def epochs(
     for epoch in range(1, config.iterations + 1):
         began = time.perf_counter()
         with single_threaded_blas():
-            _half_sweep(problem.users, (items, spare_items), (users, spare_users), config, "user")
-            _half_sweep(problem.items, (spare_users, spare_users), (spare_items, spare_items), config, "item")
+            half_sweep(problem.users, (items, spare_items), (users, spare_users), config, "user")
+            half_sweep(problem.items, (spare_users, spare_users), (spare_items, spare_items), config, "item")
         users, spare_users = spare_users, users
         items, spare_items = spare_items, items
         loss = compute_loss(problem, users, items, config.num_threads) if track_loss else Loss(np.nan, np.nan, np.nan)
@@ -95,7 +95,7 @@ def epochs(
         yield EpochRecord(epoch, loss.total, loss.stored, loss.background, loss.regularization, seconds), users, items
 
 
-def _half_sweep(
+def half_sweep(
     side: WeightedRows, fixed: tuple[Array, Array], solved: tuple[Array, Array], config: WMFConfig, row_name: str
 ) -> None:
     """Solve one side's rows; each pair holds the array to read and the one to write, which may be the same."""
@@ -108,7 +108,10 @@ def _half_sweep(
 
 def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple[Array, NDArray[np.float64]]:
     """Eigenvectors (as columns) and eigenvalues of the fixed side's Gram matrix."""
-    spectrum, vectors = np.linalg.eigh(gram_matrix(fixed, side.column_background, config.num_threads))
+    gram = gram_matrix(fixed, side.column_background, config.num_threads)
+    if not np.isfinite(gram).all():
+        raise InputError(f"the factors overflow {fixed.dtype}: scale the values down, or use dtype='float64'")
+    spectrum, vectors = np.linalg.eigh(gram)
     # Rounding leaves zeros slightly negative. Without regularization the directions that the fixed side does not span
     # need something positive; this much is lost in the factors' own rounding.
     floor = 0.0 if config.regularization else np.finfo(fixed.dtype).eps * spectrum[-1]

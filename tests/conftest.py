@@ -1,0 +1,31 @@
+import os
+
+import numpy as np
+import pytest
+from scipy.sparse import coo_array, csr_array
+
+COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
+
+def to_sparse(dense):
+    """The stored cells of a dense array that has NaN where nothing is stored; zeros are stored."""
+    rows, columns = np.nonzero(~np.isnan(dense))
+    return csr_array(coo_array((dense[rows, columns], (rows, columns)), shape=dense.shape))
+
+
+def awkward_counts(users=30, items=80, seed=0):
+    """Counts with an empty row and column, a full row, rows of every length, known negatives, zeros and fractions."""
+    generator = np.random.default_rng(seed)
+    dense = np.full((users, items), np.nan)
+    stored = generator.random(dense.shape) < np.linspace(0.01, 0.95, users)[:, None]
+    dense[stored] = 0.7 * generator.integers(-1, 4, size=stored.sum())
+    if users > 4 and items > 4:
+        dense[-1] = 0.7 * generator.integers(1, 4, size=items)
+        dense[3] = np.nan
+        dense[:, 4] = np.nan
+    return dense
+
+
+@pytest.fixture
+def counts():
+    return to_sparse(awkward_counts())
