@@ -39,7 +39,7 @@ def _ials(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats
 
 
 def _raw(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, float]:
-    """The count is the confidence; a stored 0 removes the cell from the objective."""
+    """Take the count as the confidence; a stored 0 removes the cell from the objective."""
     return counts, 1.0
 
 
@@ -57,7 +57,7 @@ def _activity(counts: csr_array) -> Floats:
 
 def _absence(counts: csr_array) -> Floats:
     """Proportional to the number of columns without a positive cell (Pan et al. 2008, item-oriented weighting)."""
-    return counts.shape[1] - _activity(counts)
+    return np.asarray(counts.shape[1] - _activity(counts))
 
 
 def _root_activity(counts: csr_array) -> Floats:
@@ -97,7 +97,7 @@ class WeightedRows:
     @property
     def counts(self) -> NDArray[np.int64]:
         """Stored cells of each row."""
-        return np.diff(self.rows.indptr)
+        return np.asarray(np.diff(self.rows.indptr))
 
 
 @dataclass(frozen=True)

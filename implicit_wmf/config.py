@@ -125,7 +125,8 @@ class WMFConfig:
     @property
     def factor_dtype(self) -> np.dtype[Any]:
         """The precision as a NumPy dtype."""
-        return np.dtype(self.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.dtype)
+        return dtype
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -206,21 +206,22 @@ class WMF:
         """
         interactions = _as_interactions(data)
         problem = weigh(interactions.matrix, self.config)
-        users, items = initial_factors(interactions.shape, self.config)
+        factors = initial_factors(interactions.shape, self.config)
         history: list[EpochRecord] = []
         disable = None if progress is None else not progress
         with tqdm(total=self.config.iterations, disable=disable, desc="fit", unit="epoch") as bar:
             try:
-                for record, users, items in epochs(problem, (users, items), self.config, track_loss=track_loss):
+                for record, latest in epochs(problem, factors, self.config, track_loss=track_loss):
+                    factors = latest
                     history.append(record)
                     if track_loss:
                         bar.set_postfix(loss=f"{record.loss:.6g}", refresh=False)
                     bar.update()
             except KeyboardInterrupt:
                 if history:
-                    self._fitted = SavedModel(self.config, users, items, interactions, history)
+                    self._fitted = SavedModel(self.config, *factors, interactions, history)
                 raise
-        self._fitted = SavedModel(self.config, users, items, interactions, history)
+        self._fitted = SavedModel(self.config, *factors, interactions, history)
         return self
 
     def loss(self, data: Any = None) -> float:

@@ -153,7 +153,8 @@ def _record_to_json(record: EpochRecord) -> dict[str, Any]:
 
 
 def _record_from_json(values: dict[str, Any]) -> EpochRecord:
-    return EpochRecord(**{name: math.nan if value is None else value for name, value in values.items()})
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
+    return EpochRecord(**known)
 
 
 def load_model(path: str | os.PathLike[str], *, mmap: bool = False) -> SavedModel:
@@ -173,15 +174,13 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = False) -> SavedMode
         arrays = {name: _read_array(folder / name, about, mmap) for name, about in manifest["files"].items()}
         config = WMFConfig(**manifest["config"])
         interactions = _interactions(manifest["ids"], arrays)
-        factors = [_factors(arrays, side, config, count) for side, count in zip(_SIDES, interactions.shape, strict=True)]
+        users, items = interactions.shape
+        factors = _factors(arrays, "user_factors", config, users), _factors(arrays, "item_factors", config, items)
         history = [_record_from_json(record) for record in manifest["history"]]
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"the saved model {folder} is damaged: {reason}") from error
-    return SavedModel(config, factors[0], factors[1], interactions, history)
-
-
-_SIDES = ("user_factors", "item_factors")
+    return SavedModel(config, *factors, interactions, history)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

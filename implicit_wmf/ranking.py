@@ -59,9 +59,7 @@ def recommend(
 
     def rank(block: int) -> None:
         start = block * _BLOCK_USERS
-        top_items(
-            start, min(start + _BLOCK_USERS, users), vectors, candidates, item_factors, left_out, ids, scores
-        )
+        top_items(start, min(start + _BLOCK_USERS, users), vectors, candidates, item_factors, left_out, ids, scores)
 
     run_blocks(rank, blocks, num_threads)
     return ids, scores
@@ -93,8 +91,7 @@ def check_indices(name: str, indices: ArrayLike, count: int) -> NDArray[np.int64
         return np.zeros(0, dtype=np.int64)
     if array.dtype.kind not in "iu":
         raise InputError(
-            f"{name} must be whole numbers (positions, not raw ids), got {array.dtype}; "
-            f"for raw ids use recommend_frame"
+            f"{name} must be whole numbers (positions, not raw ids), got {array.dtype}; for raw ids use recommend_frame"
         )
     array = array.reshape(-1)
     bad = np.flatnonzero((array < 0) | (array >= count))

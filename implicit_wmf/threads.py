@@ -44,20 +44,24 @@ def run_blocks(task: Callable[[int], None], count: int, num_threads: int | None 
             failures.append(error)
             stop.set()
 
-    workers = [threading.Thread(target=work, name=f"implicit_wmf-{number}") for number in range(threads)]
     # The caller only waits, so that Ctrl-C, which Python delivers to the main thread, is seen at once.
+    workers = [threading.Thread(target=work, name=f"implicit_wmf-{number}") for number in range(threads)]
+    started: list[threading.Thread] = []
     try:
         for worker in workers:
             worker.start()
-        for worker in workers:
-            worker.join()
+            started.append(worker)
+        _join(started)
     finally:
         stop.set()
-        for worker in workers:
-            if worker.ident is not None:
-                worker.join()
+        _join(started)
     if failures:
         raise failures[0]
+
+
+def _join(workers: list[threading.Thread]) -> None:
+    for worker in workers:
+        worker.join()
 
 
 class _SingleThreadedBlas:

@@ -65,7 +65,7 @@ class Loss:
 
 
 def initial_factors(shape: tuple[int, int], config: WMFConfig) -> tuple[Array, Array]:
-    """Normal starting factors of standard deviation init_scale / sqrt(d), users first; the seed decides every bit."""
+    """Draw normal starting factors of standard deviation init_scale / sqrt(d), users first."""
     generator = np.random.default_rng(config.random_state)
     dtype = config.factor_dtype
     scale = dtype.type(config.init_scale / np.sqrt(config.factors))
@@ -75,8 +75,8 @@ def initial_factors(shape: tuple[int, int], config: WMFConfig) -> tuple[Array, A
 
 def epochs(
     problem: Problem, start: tuple[Array, Array], config: WMFConfig, *, track_loss: bool = True
-) -> Iterator[tuple[EpochRecord, Array, Array]]:
-    """Yield (record, user factors, item factors) after each epoch.
+) -> Iterator[tuple[EpochRecord, tuple[Array, Array]]]:
+    """Yield (record, (user factors, item factors)) after each epoch.
 
     The arrays of the last yield stay as they are while the next epoch runs, so a caller that is interrupted holds the
     last whole epoch; the one after that reuses them.
@@ -92,7 +92,7 @@ def epochs(
         items, spare_items = spare_items, items
         loss = compute_loss(problem, users, items, config.num_threads) if track_loss else Loss(np.nan, np.nan, np.nan)
         seconds = time.perf_counter() - began
-        yield EpochRecord(epoch, loss.total, loss.stored, loss.background, loss.regularization, seconds), users, items
+        yield EpochRecord(epoch, loss.total, loss.stored, loss.background, loss.regularization, seconds), (users, items)
 
 
 def half_sweep(

@@ -210,7 +210,7 @@ def test_filters():
     [
         ({"users": 4}, "users holds 4 at position 0; indices run from 0 to 3"),
         ({"users": [0, -1]}, "users holds -1 at position 1"),
-        ({"users": ["eva"]}, "users must be whole numbers .*recommend_frame"),
+        ({"users": ["eva"]}, "users must be whole numbers .*user_indices"),
         ({"users": [[0]]}, r"users must be .* got an array of shape \(1, 1\)"),
         ({"users": True}, "users must be whole numbers"),
         ({"users": 0, "N": 0}, "N must be a whole number of at least 1, got 0"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from implicit_wmf.datasets.online_retail import load_online_retail
-from implicit_wmf.datasets.synthetic import synthetic
+from .online_retail import load_online_retail
+from .synthetic import synthetic
 
 __all__ = ["load_online_retail", "synthetic"]

@@ -7,7 +7,7 @@ from operator import index
 import numpy as np
 import scipy.sparse
 
-from implicit_wmf.errors import InputError
+from ..errors import InputError
 
 # With these and 16 factors, 20 million cells of 138,493 x 26,744 (the size of MovieLens 20M) come out as users of 11
 # to 5,516 items, median 54, and items of 0 to 53,349 users, median 143, the first 1 % of them in 28 % of the cells.

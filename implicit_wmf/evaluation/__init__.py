@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from implicit_wmf.evaluation.baselines import MostPopular
-from implicit_wmf.evaluation.evaluate import Recommender, compare, evaluate
-from implicit_wmf.evaluation.metrics import METRICS, Metric, parse_metric, score_lists
-from implicit_wmf.evaluation.split import new_pairs, split_by_time, split_last
+from .baselines import MostPopular
+from .evaluate import Recommender, compare, evaluate
+from .metrics import METRICS, Metric, parse_metric, score_lists
+from .split import new_pairs, split_by_time, split_last
 
 __all__ = [
     "METRICS",

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from implicit_wmf.errors import InputError, NotFittedError
-from implicit_wmf.interactions import Interactions
+from ..errors import NotFittedError
+from ..interactions import Interactions
+from ..ranking import check_indices, list_length, select_candidates
 
 _BLOCK_USERS = 16_384
 
@@ -85,9 +86,8 @@ class MostPopular:
         """
         if not hasattr(self, "popularity"):
             raise NotFittedError("MostPopular has no data to count yet; call fit(data) first")
-        if isinstance(N, bool | np.bool_) or not isinstance(N, int | np.integer) or N < 1:
-            raise InputError(f"N is {N!r}; give a whole number from 1 on")
-        rows = _indices("users", users, self._matrix.shape[0])
+        N = list_length(N)
+        rows = check_indices("users", users, self._matrix.shape[0])
         order = self._candidates(filter_items, items)
         ids = np.empty((rows.size, N), dtype=np.int64)
         for start in range(0, rows.size, _BLOCK_USERS):
@@ -102,15 +102,8 @@ class MostPopular:
 
     def _candidates(self, filter_items: Any, items: Any) -> NDArray[np.int64]:
         """Order the items that may be recommended, the most popular first."""
-        count = self.popularity.size
-        allowed = np.ones(count, dtype=bool)
-        if items is not None:
-            allowed[:] = False
-            allowed[_indices("items", items, count)] = True
-        if filter_items is not None:
-            allowed[_indices("filter_items", filter_items, count)] = False
-        order = np.argsort(-self.popularity, kind="stable")
-        return order[allowed[order]]
+        candidates = select_candidates(self.popularity.size, items, filter_items)
+        return np.asarray(candidates[np.argsort(-self.popularity[candidates], kind="stable")], dtype=np.int64)
 
     def _unseen_places(self, rows: NDArray[np.int64], order: NDArray[np.int64], N: int) -> NDArray[np.int64]:
         """Find for each user the places in `order` of the first N items that the user has not seen.
@@ -136,17 +129,3 @@ def _take_or(values: NDArray[Any], places: NDArray[np.int64], missing: float) ->
     """Take values at places, and `missing` where a place lies past the end."""
     padded = np.append(values, np.asarray(missing, dtype=values.dtype))
     return padded[np.minimum(places, values.size)]
-
-
-def _indices(name: str, given: Any, count: int) -> NDArray[np.int64]:
-    """Check indices that a caller gave, and return them as a 1-D int64 array."""
-    array = np.atleast_1d(np.asarray(given))
-    if array.ndim != 1:
-        raise InputError(f"{name} has shape {array.shape}; give one index or a 1-D array of indices")
-    if array.size and not np.issubdtype(array.dtype, np.integer):
-        raise InputError(f"{name} holds {array.dtype} values; give whole numbers, the row or column indices")
-    outside = np.flatnonzero((array < 0) | (array >= count)) if array.size else np.empty(0, dtype=np.int64)
-    if outside.size:
-        where = int(outside[0])
-        raise InputError(f"{name}[{where}] is {array[where]}; indices run from 0 to {count - 1}")
-    return array.astype(np.int64)

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from implicit_wmf.errors import InputError
-from implicit_wmf.evaluation.metrics import hit_matrix, parse_metrics, score_lists
-from implicit_wmf.evaluation.split import new_pairs
-from implicit_wmf.interactions import Interactions
+from ..errors import InputError
+from ..interactions import Interactions
+from .metrics import hit_matrix, parse_metrics, score_lists
+from .split import new_pairs
 
 
 class Recommender(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from implicit_wmf.errors import InputError
+from ..errors import InputError
 
 MetricFunction = Callable[[NDArray[np.bool_], NDArray[np.integer], int], NDArray[np.float64]]
 

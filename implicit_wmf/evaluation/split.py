@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from implicit_wmf._columns import take_columns, times
-from implicit_wmf.errors import InputError
-from implicit_wmf.evaluation.metrics import stored_pairs
-from implicit_wmf.interactions import Interactions
+from .._columns import take_columns, times
+from ..errors import InputError
+from ..interactions import Interactions
+from .metrics import stored_pairs
 
 
 def split_by_time(

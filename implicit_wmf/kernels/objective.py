@@ -7,9 +7,10 @@ from .jit import block_kernel
 
 @block_kernel
 def sum_stored_cells(rows, start, stop, solved, fixed, column_background, sums):
-    """Write two sums over the stored cells of rows start to stop - 1 into `sums`, with p the prediction w_i . h_j:
+    """Write two sums over the stored cells of rows start to stop - 1 into `sums`.
 
-    0: confidence p^2 - 2 targets p (the squared error less its constant part); 1: background p^2.
+    With p the prediction w_i . h_j, the first is confidence p^2 - 2 targets p (the squared error less its constant
+    part), the second background p^2.
     """
     weighted = 0.0
     background = 0.0

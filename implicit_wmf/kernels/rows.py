@@ -135,7 +135,7 @@ def _gather_scaled(rows, row, fixed, scale, scaled):
 
 @inner
 def _dual_right_side(rows, row, gram, root, x):
-    """x = t - S K c0 and root = S, in the terms of _solve_dual; `gram` holds the lower triangle of K."""
+    """X = t - S K c0 and root = S, in the terms of _solve_dual; `gram` holds the lower triangle of K."""
     begin = rows.indptr[row]
     count = rows.indptr[row + 1] - begin
     root[:] = 0
@@ -216,7 +216,7 @@ def solve_rows_exactly(rows, start, stop, fixed, spectrum, solved):
 
 @inner
 def _apply_system(rows, row, fixed, diagonal, vector, out):
-    """out = A_i vector, through the stored cells: 4 n d flops, no d x d matrix."""
+    """Out = A_i vector, through the stored cells: 4 n d flops, no d x d matrix."""
     for k in range(diagonal.size):
         out[k] = diagonal[k] * vector[k]
     for cell in range(rows.indptr[row], rows.indptr[row + 1]):

@@ -1,0 +1,102 @@
+"""Columns of tables: found by name, and checked to hold numbers or times."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ._ids import Place, plain, spell
+from .errors import InputError, MissingExtraError
+
+
+def take_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series]:
+    """Columns of a pandas, polars or Arrow table, by the argument that names each."""
+    if isinstance(frame, pd.DataFrame):
+        _check_names(list(frame.columns), wanted)
+        return {argument: frame[name] for argument, name in wanted.items()}
+    if hasattr(frame, "get_column") and hasattr(frame, "columns"):
+        # polars (and narwhals): its own NumPy export needs no pyarrow and is the fastest for text.
+        _check_names(list(frame.columns), wanted)
+        return {argument: pd.Series(frame.get_column(name).to_numpy()) for argument, name in wanted.items()}
+    if hasattr(frame, "__arrow_c_stream__"):
+        return _arrow_columns(frame, wanted)
+    if hasattr(frame, "__dataframe__"):
+        return take_columns(pd.api.interchange.from_dataframe(frame), wanted)
+    hint = "; collect it first" if hasattr(frame, "collect") else ""
+    raise InputError(f"frame: expected a pandas, polars or Arrow table, met {type(frame).__name__}{hint}")
+
+
+def _arrow_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series]:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtraError(package="pyarrow", extra="parquet", purpose="Reading Arrow tables") from error
+    table = pyarrow.table(frame)
+    _check_names(table.column_names, wanted)
+    return {argument: table.column(name).to_pandas() for argument, name in wanted.items()}
+
+
+def _check_names(columns: Sequence[Hashable], wanted: dict[str, Hashable]) -> None:
+    for argument, name in wanted.items():
+        found = columns.count(name)
+        if found == 0:
+            raise InputError(f"{argument}: no column {name!r}; the columns are {spell(columns, limit=50)}")
+        if found > 1:
+            raise InputError(f"{argument}: {found} columns are named {name!r}; rename all but one")
+
+
+def numbers(column: Any, name: str, place: Place) -> NDArray[Any]:
+    """Take a column (Series or 1-D array) as finite real numbers, of its own dtype where NumPy has it."""
+    column = column if isinstance(column, pd.Series) else pd.Series(column)
+    missing = np.flatnonzero(column.isna())
+    if missing.size:
+        raise InputError(f"{name}: the value at {place(int(missing[0]))} is missing or NaN; remove the line or fill it")
+    if not _is_real(column.dtype):
+        _refuse_kind(column, name, place)
+    values: NDArray[Any] = column.to_numpy()
+    if values.dtype == object:
+        values = column.to_numpy(dtype=np.float64)
+    infinite = np.flatnonzero(~np.isfinite(values))
+    if infinite.size:
+        line = int(infinite[0])
+        raise InputError(f"{name}: {plain(values[line])} at {place(line)}; give finite numbers")
+    return values
+
+
+def _is_real(dtype: Any) -> bool:
+    types = pd.api.types
+    return bool(types.is_bool_dtype(dtype) or (types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype)))
+
+
+def _refuse_kind(column: pd.Series, name: str, place: Place) -> None:
+    """Point at the first value that is not a number, or at the dtype when each one is."""
+    for line, value in enumerate(column.to_numpy() if column.dtype == object else column):
+        if not isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
+            raise InputError(
+                f"{name}: {plain(value)!r} at {place(line)} is not a real number (dtype {column.dtype}); "
+                "give integers, floats or booleans"
+            )
+    raise InputError(f"{name}: numbers kept as dtype {column.dtype}; convert them with astype(float)")
+
+
+def times(column: Any, name: str, place: Place) -> NDArray[Any]:
+    """Take a column of timestamps as a numeric or datetime64 array without gaps; time zones are turned to UTC."""
+    column = column if isinstance(column, pd.Series) else pd.Series(column)
+    missing = np.flatnonzero(column.isna())
+    if missing.size:
+        raise InputError(f"{name}: the timestamp at {place(int(missing[0]))} is missing; remove the line or fill it")
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert(None)
+    if column.dtype.kind == "M":
+        moments: NDArray[Any] = column.to_numpy(dtype=f"datetime64[{np.datetime_data(column.to_numpy().dtype)[0]}]")
+        return moments
+    if column.dtype.kind in "iuf":
+        return numbers(column, name, place)
+    first = f" such as {plain(column.iloc[0])!r}" if len(column) else ""
+    raise InputError(
+        f"{name}: dtype {column.dtype}{first} is neither numbers nor datetimes; parse it with pandas.to_datetime"
+    )
