@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -140,7 +139,7 @@ class WMF:
         changed = (
             f"{spec.name}={getattr(self.config, spec.name)!r}"
             for spec in fields(self.config)
-            if getattr(self.config, spec.name) is not spec.default
+            if getattr(self.config, spec.name) != spec.default
         )
         return f"WMF({', '.join(changed)})"
 
@@ -155,6 +154,11 @@ class WMF:
             raise InputError(f"no hyper-parameter {unknown[0]!r}; there are {', '.join(WMFConfig.names())}")
         self.config = WMFConfig(**(self.get_params() | params))
         return self
+
+    @classmethod
+    def from_config(cls, config: WMFConfig) -> WMF:
+        """Make an unfitted model with these hyper-parameters."""
+        return cls(**{name: getattr(config, name) for name in WMFConfig.names()})
 
     def _state(self) -> SavedModel:
         if self._fitted is None:
@@ -290,7 +294,7 @@ class WMF:
         return (ids[0], scores[0]) if np.ndim(users) == 0 else (ids, scores)
 
     def recommend_frame(
-        self, user_ids: Iterable[Any] | None = None, N: int = 10, *, filter_already_liked_items: bool = True
+        self, user_ids: Any = None, N: int = 10, *, filter_already_liked_items: bool = True
     ) -> pd.DataFrame:
         """Recommend by raw ids.
 
@@ -344,7 +348,7 @@ class WMF:
             If there is no model at `path` or it is damaged; says what is wrong.
         """
         state = load_model(path, mmap=mmap)
-        model = cls(**{name: getattr(state.config, name) for name in WMFConfig.names()})
+        model = cls.from_config(state.config)
         model._fitted = state
         return model
 

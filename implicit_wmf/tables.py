@@ -8,7 +8,8 @@ import re
 import secrets
 import zipfile
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,26 +69,52 @@ def read_interactions(
         if extra:
             raise InputError(f"{extra[0]}: {source.name} is a matrix, without columns or lines; leave it out")
         return Interactions.from_matrix(_load_npz(source), users=users, items=items)
-    for argument, column in (("user", user), ("item", item)):
-        if column is None:
-            raise InputError(f"{argument}: name the column of {argument} ids in {source.name} (option --{argument})")
-    names = {
-        argument: column
-        for argument, column in (("user", user), ("item", item), ("value", value), ("timestamp", timestamp))
-        if column is not None
-    }
-    frame = read_table(source, list(dict.fromkeys(names.values())), ids=(names["user"], names["item"]))
-    columns = {argument: frame[name] for argument, name in names.items()}
+    names = _column_names(source, user=user, item=item, value=value, timestamp=timestamp)
+    columns = _event_columns(source, suffix, names)
     columns["user"], columns["item"] = match_ids(columns["user"], users), match_ids(columns["item"], items)
-
-    def place(line: int) -> str:
-        return _place(source, suffix, line)
-
-    if "value" in names and suffix != ".parquet":
-        columns["value"] = _parsed_numbers(columns["value"], names["value"], place)
-    if "timestamp" in names and suffix != ".parquet":
-        columns["timestamp"] = _parsed_times(columns["timestamp"], names["timestamp"], place)
+    place = partial(_place, source, suffix)
     return Interactions._from_columns(columns, names, aggregate=aggregate, users=users, items=items, place=place)
+
+
+def read_events(
+    path: PathLike, *, user: str | None, item: str | None, value: str | None = None, timestamp: str | None = None
+) -> pd.DataFrame:
+    """Read a table's lines as they stand, after all the checks of `read_interactions`; parameters as there.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The named columns under their own names, a line each.
+    """
+    source, suffix = _existing(path)
+    if suffix == ".npz":
+        raise InputError(f"path: {source.name} is a matrix, not a table; give one of {_known(READABLE[:-1])}")
+    names = _column_names(source, user=user, item=item, value=value, timestamp=timestamp)
+    columns = _event_columns(source, suffix, names)
+    place = partial(_place, source, suffix)
+    Interactions._from_columns(columns, names, aggregate="sum", users=None, items=None, place=place)
+    return pd.DataFrame({names[argument]: column for argument, column in columns.items()})
+
+
+def _column_names(source: Path, **names: str | None) -> dict[str, Hashable]:
+    """Return the columns that are named, by argument."""
+    for argument in ("user", "item"):
+        if names[argument] is None:
+            raise InputError(f"{argument}: name the column of {argument} ids in {source.name} (option --{argument})")
+    return {argument: column for argument, column in names.items() if column is not None}
+
+
+def _event_columns(source: Path, suffix: str, names: dict[str, Hashable]) -> dict[str, pd.Series]:
+    """Read columns, by argument, with the text of numbers and times parsed."""
+    wanted = list(dict.fromkeys(map(str, names.values())))
+    frame = read_table(source, wanted, ids=(str(names["user"]), str(names["item"])))
+    columns = {argument: frame[name] for argument, name in names.items()}
+    if suffix != ".parquet":
+        place = partial(_place, source, suffix)
+        for argument, parse in (("value", _parsed_numbers), ("timestamp", _parsed_times)):
+            if argument in names:
+                columns[argument] = parse(columns[argument], str(names[argument]), place)
+    return columns
 
 
 def read_table(path: PathLike, columns: Sequence[str], *, ids: Collection[str] | None = None) -> pd.DataFrame:
@@ -142,14 +169,7 @@ def write_table(frame: pd.DataFrame, path: PathLike) -> None:
     MissingExtraError
         For Parquet without pyarrow.
     """
-    target = Path(path)
-    suffix = target.suffix.lower()
-    if suffix not in WRITABLE:
-        raise InputError(f"path: {target.name!r} has an unknown suffix; tables are written as {_known(WRITABLE)}")
-    if not target.parent.is_dir():
-        raise InputError(f"path: there is no folder {target.parent}; create it first")
-    if target.is_dir():
-        raise InputError(f"path: {target} is a folder; name a file")
+    target, suffix = check_writable(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         _write(frame, temporary, suffix)
@@ -158,6 +178,21 @@ def write_table(frame: pd.DataFrame, path: PathLike) -> None:
         raise InputError(f"path: {target} cannot be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: PathLike) -> tuple[Path, str]:
+    """Raise what `write_table` would for a path, before the work of making the table; return it and its suffix."""
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in WRITABLE:
+        raise InputError(f"path: {target.name!r} has an unknown suffix; tables are written as {_known(WRITABLE)}")
+    if not target.parent.is_dir():
+        raise InputError(f"path: there is no folder {target.parent}; create it first")
+    if target.is_dir():
+        raise InputError(f"path: {target} is a folder; name a file")
+    if suffix == ".parquet":
+        _pyarrow("Writing")
+    return target, suffix
 
 
 def _write(frame: pd.DataFrame, path: Path, suffix: str) -> None:

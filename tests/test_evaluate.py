@@ -225,9 +225,7 @@ def test_popular_refuses_what_it_cannot_serve(train):
         model.recommend(-1)
     with pytest.raises(InputError, match="users must be whole numbers .* got float64"):
         model.recommend([0.5])
-    with pytest.raises(
-        InputError, match=r"users must be one index .* got an array of shape \(1, 1\)"
-    ):
+    with pytest.raises(InputError, match=r"users must be one index .* got an array of shape \(1, 1\)"):
         model.recommend([[0]])
     with pytest.raises(InputError, match="filter_items holds 5 at position 0; indices run from 0 to 4"):
         model.recommend(0, filter_items=[5])

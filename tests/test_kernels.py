@@ -1,0 +1,121 @@
+"""Kernels by themselves, against NumPy and against what their callers rely on."""
+
+import numpy as np
+import pytest
+
+from implicit_wmf.kernels.linalg import TILE, add_products, cholesky, padded, solve_factored
+from implicit_wmf.kernels.objective import sum_stored_cells
+from implicit_wmf.kernels.rows import Rows, solve_rows_by_cg, solve_rows_exactly
+
+TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [4, 8, 20])
+@pytest.mark.parametrize("length", [0, 1, 7, 33])
+def test_products_fill_the_lower_triangle(size, length, dtype):
+    generator = np.random.default_rng(size + length)
+    left, right = generator.standard_normal((2, size, 40)).astype(dtype)
+    start = generator.standard_normal((size, size)).astype(dtype)
+    out = start.copy()
+    add_products(left, right, size, length, out)
+    expected = start + left[:, :length] @ right[:, :length].T
+    lower = np.tril_indices(size)
+    np.testing.assert_allclose(out[lower], expected[lower], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 10)
+    above = np.triu(np.ones((size, size), dtype=bool), k=TILE)
+    np.testing.assert_array_equal(out[above], start[above])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [4, 8, 12, 36])
+def test_cholesky_solves(size, dtype):
+    generator = np.random.default_rng(size)
+    root = generator.standard_normal((size, size))
+    matrix = (root @ root.T + size * np.eye(size)).astype(dtype)
+    x = generator.standard_normal(size).astype(dtype)
+    factor, solution = matrix.copy(), (matrix @ x).astype(dtype)
+    assert cholesky(factor, size)
+    np.testing.assert_allclose(np.tril(factor), np.linalg.cholesky(matrix), rtol=1e-3 if dtype == np.float32 else 1e-10)
+    solve_factored(factor, size, solution)
+    np.testing.assert_allclose(solution, x, rtol=1e-3 if dtype == np.float32 else 1e-10, atol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [-1.0, 0.0, np.nan])
+@pytest.mark.parametrize("place", [0, 5, 7])
+def test_cholesky_reports_a_pivot_that_is_not_positive(bad, place):
+    matrix = np.eye(8)
+    matrix[place, place] = bad
+    assert not cholesky(matrix, 8)
+
+
+def test_padding_is_to_whole_tiles():
+    assert [padded(size) for size in (0, 1, 4, 5, 64, 65)] == [0, 4, 4, 8, 64, 68]
+
+
+def one_row(weights, targets, regularization=1.0, background=1.0, dtype=np.float64):
+    count = len(weights)
+    return Rows(
+        np.array([0, count]),
+        np.arange(count, dtype=np.int32),
+        np.array(weights, dtype),
+        np.array(targets, dtype),
+        np.array([background]),
+        np.array([regularization]),
+    )
+
+
+@pytest.mark.parametrize("solver", ["exact", "cg"])
+def test_one_row_by_hand(solver):
+    # d = 1: (a spectrum + sum weights h^2 + lambda) w = sum targets h = (3 x 5 + 2 x 1 + 1 x 4 + 2) w = 2 x 1 + 6 x 2
+    fixed, solved = np.array([[1.0], [2.0]]), np.array([[9.0]])
+    rows = one_row([2.0, 1.0], [2.0, 6.0], regularization=2.0, background=3.0)
+    if solver == "exact":
+        assert solve_rows_exactly(rows, 0, 1, fixed, np.array([5.0]), solved) == -1
+    else:
+        assert solve_rows_by_cg(rows, 0, 1, fixed, np.array([5.0]), 3, solved) == -1
+    assert solved[0, 0] == pytest.approx(14 / 23, rel=1e-12)
+
+
+def test_rows_outside_the_block_are_left_alone():
+    generator = np.random.default_rng(0)
+    count, columns = 6, 9
+    rows = Rows(
+        np.arange(0, 3 * count + 1, 3),
+        np.tile(np.array([1, 4, 8], dtype=np.int32), count),
+        np.ones(3 * count),
+        np.ones(3 * count),
+        np.ones(count),
+        np.ones(count),
+    )
+    fixed = generator.standard_normal((columns, 5))
+    whole, part = np.full((count, 5), 7.0), np.full((count, 5), 7.0)
+    assert solve_rows_exactly(rows, 0, count, fixed, np.ones(5), whole) == -1
+    assert solve_rows_exactly(rows, 2, 4, fixed, np.ones(5), part) == -1
+    np.testing.assert_array_equal(part[2:4], whole[2:4])
+    assert (part[[0, 1, 4, 5]] == 7).all()
+
+
+def test_the_first_row_without_a_solution_is_reported():
+    # confidence far below the background: the system is negative definite
+    fixed, solved = np.ones((1, 2)), np.zeros((1, 2))
+    assert solve_rows_exactly(one_row([-100.0], [1.0]), 0, 1, fixed, np.ones(2), solved) == 0
+
+
+def test_a_row_solved_already_is_kept_by_conjugate_gradients():
+    fixed = np.array([[1.0, 0.5], [0.2, 2.0], [1.5, 1.0]])
+    rows = one_row([2.0, 1.0, 3.0], [2.0, 6.0, 1.0])
+    spectrum = np.array([0.5, 4.0])
+    exact = np.zeros((1, 2))
+    assert solve_rows_exactly(rows, 0, 1, fixed, spectrum, exact) == -1
+    again = exact.copy()
+    assert solve_rows_by_cg(rows, 0, 1, fixed, spectrum, 50, again) == -1
+    np.testing.assert_allclose(again, exact, rtol=1e-13)
+
+
+def test_stored_cells_by_hand():
+    # p = 2 and 6; background 3 x (1, 2); confidence = background + weight
+    rows = one_row([1.0, 0.5], [4.0, 0.0], background=3.0)
+    sums = np.zeros(2)
+    sum_stored_cells(rows, 0, 1, np.array([[2.0]]), np.array([[1.0], [3.0]]), np.array([1.0, 2.0]), sums)
+    assert sums[0] == (3 + 1) * 4 - 2 * 4 * 2 + (6 + 0.5) * 36
+    assert sums[1] == 3 * 4 + 6 * 36
