@@ -1,0 +1,28 @@
+"""What the README shows runs as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import COMPILED
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+def test_python_example(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in example.splitlines() if line]) <= 12
+    exec(compile(example, "README.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert shown.count("12347") == 5
+    assert (tmp_path / "retail-model" / "model.json").exists()
+
+
+def test_two_commands_do_the_set_up():
+    commands = re.findall(r"```sh\n(.*?)\n```", README)
+    assert len(commands) == 2
+    assert all(command.startswith("python3 -m venv ") for command in commands)
+    assert commands[0].endswith("demo")
+    assert commands[1].endswith("pytest -q")
