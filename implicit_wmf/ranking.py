@@ -91,7 +91,8 @@ def check_indices(name: str, indices: ArrayLike, count: int) -> NDArray[np.int64
         return np.zeros(0, dtype=np.int64)
     if array.dtype.kind not in "iu":
         raise InputError(
-            f"{name} must be whole numbers (positions, not raw ids), got {array.dtype}; for raw ids use recommend_frame"
+            f"{name} must be whole numbers (positions, not raw ids), got {array.dtype}; "
+            f"Interactions.user_indices and item_indices look raw ids up"
         )
     array = array.reshape(-1)
     bad = np.flatnonzero((array < 0) | (array >= count))
