@@ -104,7 +104,7 @@ def _factorize(column: pd.Series, name: str) -> tuple[NDArray[np.int64], pd.Inde
             # Never read: number_ids refuses the missing line first; it only keeps take() in range.
             seen = np.maximum(seen, 0)
         return codes.astype(np.int64), column.cat.categories.take(seen)
-    values = column.to_numpy() if column.dtype == object else column.array
+    values = column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
     try:
         codes, uniques = pd.factorize(values)
     except TypeError as error:
