@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -70,11 +71,11 @@ def _to_json(name: str, position: int, value: Any) -> Any:
         value = value.item()
     if isinstance(value, tuple):
         return [_to_json(name, position, part) for part in value]
-    if isinstance(value, (str, bool, int, float)):
+    if isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise InputError(
-        f"{name}: the id {value!r} at position {position} is a {type(value).__name__}, which cannot be saved; "
-        f"text, numbers, dates and tuples of text and numbers can. Convert the ids to text before fitting"
+        f"{name}: the id {value!r} at position {position} is a {type(value).__name__}, which cannot be saved; text, "
+        f"finite numbers, tuples of them and datetime64 without a time zone can. Convert the ids to text before fitting"
     )
 
 

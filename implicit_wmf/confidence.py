@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from .config import WMFConfig
 from .errors import InputError
+from .kernels.jit import read_only
 from .kernels.rows import Rows
 
 Floats = NDArray[np.float64]
@@ -88,16 +89,27 @@ def background_scale(scheme: str | None, counts: csr_array) -> Floats:
 
 @dataclass(frozen=True)
 class WeightedRows:
-    """One side's half of the problem: what its row solves and its share of the objective need."""
+    """One side's half of the problem: what its row solves need, and what its share of the objective is made of."""
 
+    counts: csr_array
     rows: Rows
     column_background: Floats  # b_j of the other side, (columns,)
-    constant: float  # sum over the stored cells of confidence x preference^2
 
     @property
-    def counts(self) -> NDArray[np.int64]:
+    def row_sizes(self) -> NDArray[np.int64]:
         """Stored cells of each row."""
         return np.asarray(np.diff(self.rows.indptr))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Stored cells of a range of rows as the objective has them, in float64; `indptr` counts from the first cell."""
+
+    indptr: NDArray[np.int64]
+    columns: NDArray[np.int32]
+    confidence: Floats
+    preference: Floats
+    background: Floats
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,7 @@ class Problem:
 
     users: WeightedRows
     items: WeightedRows
+    config: WMFConfig
 
 
 def weigh(counts: csr_array, config: WMFConfig) -> Problem:
@@ -114,7 +127,7 @@ def weigh(counts: csr_array, config: WMFConfig) -> Problem:
     Raises
     ------
     InputError
-        If a confidence overflows the precision of the factors, naming row and column.
+        If a confidence or penalty overflows the precision of the factors, naming row and column.
     """
     transposed = counts.T.tocsr()
     user_scale = background_scale(config.user_background, counts)
@@ -122,31 +135,52 @@ def weigh(counts: csr_array, config: WMFConfig) -> Problem:
     return Problem(
         users=_weigh_rows(counts, user_scale, item_scale, config),
         items=_weigh_rows(transposed, item_scale, user_scale, config),
+        config=config,
     )
+
+
+def cells_of_rows(side: WeightedRows, start: int, stop: int, config: WMFConfig) -> Cells:
+    """Make the literal confidence and preference of the stored cells of rows start to stop - 1."""
+    indptr = side.rows.indptr[start : stop + 1]
+    span = slice(indptr[0], indptr[-1])
+    columns = side.rows.indices[span]
+    background = np.repeat(side.rows.background[start:stop], np.diff(indptr)) * side.column_background[columns]
+    confidence, preference = _literal(side.counts.data[span], background, config)
+    return Cells(indptr - indptr[0], columns, confidence, preference, background)
+
+
+def _literal(counts: NDArray[Any], background: Floats, config: WMFConfig) -> tuple[Floats, Floats]:
+    """C and P of stored cells; a negative count is a known negative."""
+    magnitude = np.abs(counts).astype(np.float64)
+    confidence, preference = WEIGHTINGS[config.weighting](magnitude, background, config)
+    return confidence, np.where(counts > 0, preference, 0.0)
 
 
 def _weigh_rows(counts: csr_array, row_scale: Floats, column_scale: Floats, config: WMFConfig) -> WeightedRows:
     row_background = config.unobserved_weight * row_scale
     row_of_cell = _row_of_cells(counts)
     background = row_background[row_of_cell] * column_scale[counts.indices]
-    magnitude = np.abs(counts.data).astype(np.float64)
-    with np.errstate(over="ignore"):
-        confidence, preference = WEIGHTINGS[config.weighting](magnitude, background, config)
+    with np.errstate(over="ignore", invalid="ignore"):
+        confidence, preference = _literal(counts.data, background, config)
         weights = _to_dtype(confidence - background, config.factor_dtype, counts)
-        targets = np.where(counts.data > 0, confidence * preference, 0.0)
-        constant = float(np.sum(targets * preference))
+        targets = _to_dtype(confidence * preference, config.factor_dtype, counts)
         total = np.bincount(row_of_cell, weights=confidence - background, minlength=counts.shape[0])
         total += row_background * column_scale.sum()
-        scale = np.maximum(total, 0.0) ** config.regularization_exponent
+        penalty = config.regularization * np.maximum(total, 0.0) ** config.regularization_exponent
+    if not np.isfinite(penalty).all():
+        raise InputError(
+            f"the penalty of a row of total confidence {total.max():g} overflows: lower regularization_exponent "
+            f"(now {config.regularization_exponent:g})"
+        )
     rows = Rows(
         indptr=counts.indptr.astype(np.int64),
-        indices=counts.indices.astype(np.int32, copy=False),
+        indices=read_only(counts.indices.astype(np.int32, copy=False)),
         weights=weights,
-        targets=_to_dtype(targets, config.factor_dtype, counts),
+        targets=targets,
         background=row_background,
-        regularization=config.regularization * scale,
+        regularization=penalty,
     )
-    return WeightedRows(rows, column_scale, constant)
+    return WeightedRows(counts, rows, column_scale)
 
 
 def _to_dtype(values: Floats, dtype: np.dtype[Any], counts: csr_array) -> NDArray[Any]:

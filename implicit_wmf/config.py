@@ -27,12 +27,20 @@ def _whole(minimum: int) -> Check:
     return check
 
 
+def _to_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
 def _number(minimum: float, *, exclusive: bool = False) -> Check:
     bound = f"{'greater than' if exclusive else 'at least'} {minimum:g}"
 
     def check(name: str, value: Any) -> None:
-        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not real or not math.isfinite(value) or value < minimum or (exclusive and value == minimum):
+        real = isinstance(value, int | float | np.integer | np.float32) and not isinstance(value, bool)
+        number = _to_float(value) if real else math.nan
+        if not math.isfinite(number) or number < minimum or (exclusive and number == minimum):
             raise InputError(f"{name} must be a finite number {bound}, got {value!r}")
 
     return check
@@ -40,7 +48,7 @@ def _number(minimum: float, *, exclusive: bool = False) -> Check:
 
 def _one_of(*choices: str) -> Check:
     def check(name: str, value: Any) -> None:
-        if value not in choices:
+        if not isinstance(value, str) or value not in choices:
             raise InputError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
     return check
@@ -56,7 +64,7 @@ def _or_none(inner: Check) -> Check:
 
 def _float_dtype(name: str, value: Any) -> None:
     try:
-        known = np.dtype(value).name in ("float32", "float64")
+        known = np.dtype(value) in (np.float32, np.float64)
     except TypeError:
         known = False
     if value is None or not known:

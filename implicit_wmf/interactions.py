@@ -42,7 +42,7 @@ class Interactions:
 
     Use one of the constructors `from_frame`, `from_matrix` and `from_triples`; they copy what they are given. The
     class itself takes parts that are canonical already (as attributes of other Interactions are), checks that they
-    are, and does not copy them.
+    are, and does not copy them. What it holds is read-only.
 
     Parameters
     ----------
@@ -89,6 +89,7 @@ class Interactions:
             if not isinstance(index, pd.Index) or len(index) != size:
                 raise InputError(f"{name}: expected a pandas Index of {size} ids, met {type(index).__name__}")
             make_index(index, name, size)
+        object.__setattr__(self, "matrix", _read_only(matrix))
         if self.timestamps is not None and len(times(self.timestamps, "timestamps", _position)) != self.nnz:
             raise InputError(f"timestamps: {len(self.timestamps)} given for {self.nnz} pairs; give one for each")
 
@@ -336,6 +337,14 @@ class Interactions:
             Naming the first unknown ids and how many there are.
         """
         return positions_of(self.items, ids, "items")
+
+
+def _read_only(matrix: Any) -> Any:
+    """View the same cells as read-only arrays: kernels rely on indices that were checked once."""
+    parts = [part.view() for part in (matrix.data, matrix.indices, matrix.indptr)]
+    for part in parts:
+        part.flags.writeable = False
+    return sparse.csr_array(tuple(parts), shape=matrix.shape, copy=False)
 
 
 def _check_aggregate(aggregate: str) -> None:

@@ -43,7 +43,8 @@ class WMF:
     raw       C = r, P = 1; a stored 0 removes the cell
     ========  ==========================================  =====================================================
 
-    A negative count is a known negative: P = 0, with the weight of abs(r). The penalties are lam_i = lambda s_i^nu with
+    A negative count is a known negative: P = 0, with the weight of abs(r). Confidences far below the background in most
+    cells (raw counts much smaller than a0) cost digits: use float64 there. The penalties are lam_i = lambda s_i^nu with
     s_i the total confidence of the row over all cells, mu_j likewise (Rendle et al. 2022, section 3.4).
 
     Parameters

@@ -1,7 +1,6 @@
 """Saved models: a folder of plain ``.npy`` arrays and one JSON file, without pickle.
 
-The folder is written under a temporary name and renamed, so it is there whole or not at all. ``model.json`` names every
-file with its size and checksum.
+``model.json`` names every file with its size and checksums, and has a checksum of its own.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import tempfile
 import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from ._folders import write_bytes, writing_folder
 from ._stored_ids import Arrays, pack_ids, unpack_ids
 from .config import WMFConfig
 from .errors import InputError
@@ -31,7 +29,11 @@ FORMAT = "implicit_wmf model"
 FORMAT_VERSION = 1
 MANIFEST = "model.json"
 
+_FACTORS = ("user_factors.npy", "item_factors.npy")
 _CHUNK = 1 << 22
+_HEAD = 256  # bytes of a file that hold its .npy header, checked even where the rest is left on disk
+
+PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -45,37 +47,51 @@ class SavedModel:
     history: list[EpochRecord]
 
 
-def is_model(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder with a model's manifest is there."""
-    return (Path(path) / MANIFEST).is_file()
+def is_model(path: PathLike) -> bool:
+    """Whether a saved model of this library, of any version, whole or damaged, is there."""
+    try:
+        manifest = json.loads((Path(path) / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
 
-def save_model(path: str | os.PathLike[str], model: SavedModel) -> None:
-    """Write a model's folder; one that is there already is replaced once the new one is complete.
+def check_can_save(path: PathLike, interactions: Interactions) -> None:
+    """Raise what `save_model` would raise for this place and these ids, before a long fit; make the parent folder."""
+    target = _check_target(path)
+    for name in ("users", "items"):
+        pack_ids(name, getattr(interactions, name))
+    trial = target.with_name(f".{target.name}.trial")
+    with writing_folder(trial):
+        pass
+    trial.rmdir()
+
+
+def _check_target(path: PathLike) -> Path:
+    """Resolve links, and refuse to replace anything that `save_model` did not write."""
+    target = Path(path).resolve()
+    if not target.exists():
+        return target
+    if not is_model(target):
+        raise InputError(f"{target} exists and is not a saved model; it was left alone. Choose another path")
+    known = set(json.loads((target / MANIFEST).read_text(encoding="utf-8")).get("files", ())) | {MANIFEST}
+    others = sorted(set(os.listdir(target)) - known)
+    if others:
+        raise InputError(f"{target} is a saved model but also holds {others[0]!r}; move that away or save elsewhere")
+    return target
+
+
+def save_model(path: PathLike, model: SavedModel) -> None:
+    """Write a model's folder; a saved model that is there already is replaced once the new one is complete.
 
     Raises
     ------
     InputError
-        If something else than a model is at `path`, or an id cannot be stored.
+        If the place cannot be written, something else than a model is there, or an id cannot be stored.
     """
-    target = Path(path)
-    if target.exists() and not is_model(target):
-        raise InputError(f"{target} exists and is not a saved model; it was left alone. Choose another path")
-    matrix = model.interactions.matrix
-    arrays: Arrays = {
-        "user_factors": model.user_factors,
-        "item_factors": model.item_factors,
-        "interactions_indptr": matrix.indptr,
-        "interactions_indices": matrix.indices,
-        "interactions_values": matrix.data,
-    }
-    ids = {}
-    for name, index in (("users", model.interactions.users), ("items", model.interactions.items)):
-        ids[name], parts = pack_ids(name, index)
-        arrays |= {f"{name}_{part}": array for part, array in parts.items()}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    try:
+    target = _check_target(path)
+    arrays, ids = _arrays(model)
+    with writing_folder(target) as folder:
         files = {f"{name}.npy": _write_array(folder / f"{name}.npy", array) for name, array in arrays.items()}
         manifest = {
             "format": FORMAT,
@@ -85,59 +101,50 @@ def save_model(path: str | os.PathLike[str], model: SavedModel) -> None:
             "history": [_record_to_json(record) for record in model.history],
             "files": files,
         }
-        _write_text(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
-        folder.chmod(0o777 & ~_umask())
-        _publish(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        manifest["crc32"] = _manifest_checksum(manifest)
+        write_bytes(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _publish(folder: Path, target: Path) -> None:
-    """Rename into place. A model that is replaced is moved aside first: folders cannot be exchanged in one step."""
-    if not target.exists():
-        folder.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-    target.rename(old / target.name)
-    try:
-        folder.rename(target)
-    except BaseException:
-        (old / target.name).rename(target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+def _arrays(model: SavedModel) -> tuple[Arrays, dict[str, Any]]:
+    """All arrays by the name of their file, and the descriptions of the ids."""
+    data = model.interactions
+    arrays: Arrays = {
+        "user_factors": model.user_factors,
+        "item_factors": model.item_factors,
+        "interactions_indptr": data.matrix.indptr,
+        "interactions_indices": data.matrix.indices,
+        "interactions_values": data.matrix.data,
+    }
+    if data.timestamps is not None:
+        arrays["interactions_timestamps"] = data.timestamps
+    ids = {}
+    for name, index in (("users", data.users), ("items", data.items)):
+        ids[name], parts = pack_ids(name, index)
+        arrays |= {f"{name}_{part}": array for part, array in parts.items()}
+    return arrays, ids
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> dict[str, int]:
     with path.open("wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-        _flush(file)
-    return {"bytes": path.stat().st_size, "crc32": _checksum(path)}
+        file.flush()
+        os.fsync(file.fileno())
+    return {"bytes": path.stat().st_size, "crc32": _checksum(path), "head_crc32": _checksum(path, _HEAD)}
 
 
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        _flush(file)
-
-
-def _flush(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _checksum(path: Path) -> int:
-    checksum = 0
+def _checksum(path: Path, limit: int | None = None) -> int:
     with path.open("rb") as file:
+        if limit is not None:
+            return zlib.crc32(file.read(limit))
+        checksum = 0
         while chunk := file.read(_CHUNK):
             checksum = zlib.crc32(chunk, checksum)
     return checksum
+
+
+def _manifest_checksum(manifest: dict[str, Any]) -> int:
+    content = {name: value for name, value in manifest.items() if name != "crc32"}
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def _config_to_json(config: WMFConfig) -> dict[str, Any]:
@@ -149,35 +156,35 @@ def _config_to_json(config: WMFConfig) -> dict[str, Any]:
 
 
 def _record_to_json(record: EpochRecord) -> dict[str, Any]:
-    return {name: None if math.isnan(value) else value for name, value in asdict(record).items()}
+    return {name: value if math.isfinite(value) else None for name, value in asdict(record).items()}
 
 
 def _record_from_json(values: dict[str, Any]) -> EpochRecord:
-    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
-    return EpochRecord(**known)
+    numbers = {name: math.nan if value is None else float(value) for name, value in values.items() if name != "epoch"}
+    return EpochRecord(epoch=int(values["epoch"]), **numbers)
 
 
-def load_model(path: str | os.PathLike[str], *, mmap: bool = False) -> SavedModel:
+def load_model(path: PathLike, *, mmap: bool = False) -> SavedModel:
     """Read a saved model; with `mmap` its arrays stay on disk and are read as they are used.
 
-    Every file's size, type and shape are checked, and its checksum as well unless `mmap` is asked for (which would
-    read the factors whole).
+    Every file's size and checksum are verified. With `mmap` the two factor files, which are not to be read whole, are
+    the exception: of them the header is verified.
 
     Raises
     ------
     InputError
-        If the folder is not a model, is of a newer format, or is damaged; says what is wrong.
+        If the folder is not a model, is of another format version, or is damaged; says what is wrong.
     """
     folder = Path(path)
     manifest = _read_manifest(folder)
     try:
         arrays = {name: _read_array(folder / name, about, mmap) for name, about in manifest["files"].items()}
-        config = WMFConfig(**manifest["config"])
+        config = _config_from_json(manifest["config"])
         interactions = _interactions(manifest["ids"], arrays)
         users, items = interactions.shape
-        factors = _factors(arrays, "user_factors", config, users), _factors(arrays, "item_factors", config, items)
+        factors = (_factors(arrays, _FACTORS[0], config, users), _factors(arrays, _FACTORS[1], config, items))
         history = [_record_from_json(record) for record in manifest["history"]]
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except Exception as error:  # a damaged file can make NumPy and pandas raise anything
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"the saved model {folder} is damaged: {reason}") from error
     return SavedModel(config, *factors, interactions, history)
@@ -186,11 +193,11 @@ def load_model(path: str | os.PathLike[str], *, mmap: bool = False) -> SavedMode
 def _read_manifest(folder: Path) -> dict[str, Any]:
     if not folder.exists():
         raise InputError(f"there is no saved model at {folder}")
-    if not is_model(folder):
+    if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder} is not a saved model: it has no {MANIFEST}")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"the saved model {folder} is damaged: {MANIFEST} is not JSON ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{folder} is not a saved model of implicit_wmf: {MANIFEST} does not say {FORMAT!r}")
@@ -200,7 +207,15 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is a model of format version {version}; this release reads version {FORMAT_VERSION}. "
             f"Load it with the release that wrote it, or upgrade implicit_wmf"
         )
+    if manifest.get("crc32") != _manifest_checksum(manifest):
+        raise InputError(f"the saved model {folder} is damaged: {MANIFEST} was changed after it was written (checksum)")
     return manifest
+
+
+def _config_from_json(values: dict[str, Any]) -> WMFConfig:
+    if set(values) != set(WMFConfig.names()):
+        raise ValueError("its hyper-parameters are not those of this release")
+    return WMFConfig(**values)
 
 
 def _read_array(path: Path, about: dict[str, int], mmap: bool) -> NDArray[Any]:
@@ -208,17 +223,18 @@ def _read_array(path: Path, about: dict[str, int], mmap: bool) -> NDArray[Any]:
         raise ValueError(f"{path.name} is missing")
     if path.stat().st_size != about["bytes"]:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes where {about['bytes']} were written")
-    if not mmap and _checksum(path) != about["crc32"]:
+    head_only = mmap and path.name in _FACTORS
+    if _checksum(path, _HEAD if head_only else None) != about["head_crc32" if head_only else "crc32"]:
         raise ValueError(f"{path.name} has other contents than were written (checksum)")
-    array: NDArray[Any] = np.load(path, mmap_mode="r" if mmap and path.stat().st_size else None, allow_pickle=False)
+    array: NDArray[Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
     return array
 
 
-def _factors(arrays: Arrays, side: str, config: WMFConfig, count: int) -> NDArray[Any]:
-    factors = arrays[f"{side}.npy"]
+def _factors(arrays: Arrays, name: str, config: WMFConfig, count: int) -> NDArray[Any]:
+    factors = arrays[name]
     expected = (count, config.factors)
     if factors.shape != expected or factors.dtype != config.factor_dtype or not factors.flags.c_contiguous:
-        raise ValueError(f"{side}.npy is {factors.dtype}{factors.shape}, expected {config.factor_dtype}{expected}")
+        raise ValueError(f"{name} is {factors.dtype}{factors.shape}, expected {config.factor_dtype}{expected}")
     return factors
 
 
@@ -232,4 +248,4 @@ def _interactions(ids: dict[str, Any], arrays: Arrays) -> Interactions:
     indptr, indices, values = (arrays[f"interactions_{part}.npy"] for part in ("indptr", "indices", "values"))
     matrix = csr_array((values, indices, indptr), shape=(len(users), len(items)), copy=False)
     # The constructor checks the indices, which kernels follow without looking, even when the rest stays on disk.
-    return Interactions(matrix, users, items)
+    return Interactions(matrix, users, items, arrays.get("interactions_timestamps.npy"))

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from .errors import InputError
+from .kernels.jit import read_only
 from .kernels.ranking import top_items
 from .threads import run_blocks
 
@@ -56,10 +57,12 @@ def recommend(
     else:
         left_out = seen.indptr.astype(np.int64), seen.indices.astype(np.int32, copy=False)
     blocks = -(-users // _BLOCK_USERS)
+    vectors, item_factors = read_only(vectors), read_only(item_factors)
 
     def rank(block: int) -> None:
         start = block * _BLOCK_USERS
-        top_items(start, min(start + _BLOCK_USERS, users), vectors, candidates, item_factors, left_out, ids, scores)
+        stop = min(start + _BLOCK_USERS, users)
+        top_items(start, stop, vectors, candidates, item_factors, left_out, ids, scores)
 
     run_blocks(rank, blocks, num_threads)
     return ids, scores
@@ -71,8 +74,8 @@ def list_length(N: Any) -> int:
         length = operator.index(N)
     except TypeError:
         length = 0
-    if length < 1 or isinstance(N, bool):
-        raise InputError(f"N must be a whole number of at least 1, got {N!r}")
+    if not 1 <= length < 2**31 or isinstance(N, bool):
+        raise InputError(f"N must be a whole number of at least 1, below 2**31, got {N!r}")
     return length
 
 
@@ -84,7 +87,10 @@ def check_indices(name: str, indices: ArrayLike, count: int) -> NDArray[np.int64
     InputError
         If there is anything but whole numbers from 0 to count - 1 in it; names the first.
     """
-    array = np.asarray(indices)
+    try:
+        array = np.asarray(indices)
+    except ValueError as error:
+        raise InputError(f"{name} must be one index or a 1-D array of them ({error})") from error
     if array.ndim > 1:
         raise InputError(f"{name} must be one index or a 1-D array of them, got an array of shape {array.shape}")
     if array.size == 0:

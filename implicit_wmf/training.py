@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .confidence import Problem, WeightedRows
+from .confidence import Problem, WeightedRows, cells_of_rows
 from .config import WMFConfig
 from .errors import InputError
+from .kernels.jit import read_only
 from .kernels.objective import sum_stored_cells
 from .kernels.rows import solve_rows_by_cg, solve_rows_exactly
 from .threads import run_blocks, single_threaded_blas
@@ -64,11 +65,17 @@ class Loss:
         return self.stored + self.background + self.regularization
 
 
+_UNKNOWN_LOSS = Loss(np.nan, np.nan, np.nan)
+
+
 def initial_factors(shape: tuple[int, int], config: WMFConfig) -> tuple[Array, Array]:
     """Draw normal starting factors of standard deviation init_scale / sqrt(d), users first."""
     generator = np.random.default_rng(config.random_state)
     dtype = config.factor_dtype
-    scale = dtype.type(config.init_scale / np.sqrt(config.factors))
+    with np.errstate(over="ignore"):
+        scale = dtype.type(config.init_scale / np.sqrt(config.factors))
+    if not np.isfinite(scale) or scale == 0:
+        raise InputError(f"init_scale is {config.init_scale:g}, which {dtype} cannot hold divided by sqrt(factors)")
     users, items = (scale * generator.standard_normal((count, config.factors), dtype=dtype.type) for count in shape)
     return users, items
 
@@ -88,9 +95,9 @@ def epochs(
         with single_threaded_blas():
             half_sweep(problem.users, (items, spare_items), (users, spare_users), config, "user")
             half_sweep(problem.items, (spare_users, spare_users), (spare_items, spare_items), config, "item")
-        users, spare_users = spare_users, users
-        items, spare_items = spare_items, items
-        loss = compute_loss(problem, users, items, config.num_threads) if track_loss else Loss(np.nan, np.nan, np.nan)
+            users, spare_users = spare_users, users
+            items, spare_items = spare_items, items
+            loss = compute_loss(problem, users, items, config.num_threads) if track_loss else _UNKNOWN_LOSS
         seconds = time.perf_counter() - began
         yield EpochRecord(epoch, loss.total, loss.stored, loss.background, loss.regularization, seconds), (users, items)
 
@@ -103,7 +110,7 @@ def half_sweep(
     _rotate(*fixed, vectors, config)
     if config.solver == "cg":  # starts from the rows as they are; exact rows are written without being read
         _rotate(*solved, vectors, config)
-    _solve(side, fixed[1], spectrum, solved[1], config, row_name)
+    _solve(side, read_only(fixed[1]), spectrum, solved[1], config, row_name)
 
 
 def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple[Array, NDArray[np.float64]]:
@@ -112,10 +119,10 @@ def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple
     if not np.isfinite(gram).all():
         raise InputError(f"the factors overflow {fixed.dtype}: scale the values down, or use dtype='float64'")
     spectrum, vectors = np.linalg.eigh(gram)
-    # Rounding leaves zeros slightly negative. Without regularization the directions that the fixed side does not span
-    # need something positive; this much is lost in the factors' own rounding.
-    floor = 0.0 if config.regularization else np.finfo(fixed.dtype).eps * spectrum[-1]
-    return vectors.astype(fixed.dtype), np.maximum(spectrum, floor)
+    # Directions that the fixed side does not span have eigenvalues of rounding size, of either sign. The rotated
+    # factors are rounded too: less than this floor is noise. With a tiny regularization, rows solved without the floor
+    # made the objective rise tenfold (test_loss_never_rises_with_little_regularization).
+    return vectors.astype(fixed.dtype), np.maximum(spectrum, np.finfo(fixed.dtype).eps * spectrum[-1])
 
 
 def gram_matrix(factors: Array, scale: NDArray[np.float64], num_threads: int | None) -> NDArray[np.float64]:
@@ -150,7 +157,7 @@ def _solve(
     side: WeightedRows, fixed: Array, spectrum: NDArray[np.float64], solved: Array, config: WMFConfig, row_name: str
 ) -> None:
     """Solve every row of a side, heaviest blocks first."""
-    bounds = _balanced_bounds(_flops(side.counts, config))
+    bounds = _balanced_bounds(_flops(side.row_sizes, config))
     failed = np.full(len(bounds), -1, dtype=np.int64)
 
     def solve(block: int) -> None:
@@ -163,8 +170,9 @@ def _solve(
     run_blocks(solve, len(bounds), config.num_threads)
     if failed.max(initial=-1) >= 0:
         raise InputError(
-            f"the system of {row_name} {failed[failed >= 0].min()} is not positive definite in {fixed.dtype}: "
-            f"raise regularization (now {config.regularization:g}) or use dtype='float64'"
+            f"the factors of the {row_name} at position {failed[failed >= 0].min()} have no finite solution in "
+            f"{fixed.dtype}: raise regularization (now {config.regularization:g}), scale values and alpha to moderate "
+            f"sizes, or use dtype='float64'"
         )
 
 
@@ -195,15 +203,20 @@ def _even_bounds(count: int, blocks: int) -> Bounds:
 def compute_loss(problem: Problem, users: Array, items: Array, num_threads: int | None) -> Loss:
     """Compute the objective at the given factors in float64; the m x n matrix is never formed.
 
-    Over all cells the background's part is a0 tr((sum a_i w_i w_i')(sum b_j h_j h_j')); what it says of the stored
-    cells is moved to their own part.
+    The stored cells are summed as they are. Over all cells the background is
+    a0 tr((sum a_i w_i w_i')(sum b_j h_j h_j')), from which the stored cells' share is taken off.
     """
     side = problem.users
-    bounds = _even_bounds(len(users), min(_MIN_BLOCKS, len(users)))
+    bounds = _balanced_bounds(side.row_sizes.astype(np.float64) + 1)
     sums = np.zeros((len(bounds), 2))
 
     def add(block: int) -> None:
-        sum_stored_cells(side.rows, *bounds[block], users, items, side.column_background, sums[block])
+        start, stop = bounds[block]
+        cells = cells_of_rows(side, start, stop, problem.config)
+        sum_stored_cells(
+            cells.indptr, cells.columns, cells.confidence, cells.preference, cells.background,
+            read_only(users[start:stop]), read_only(items), sums[block],
+        )  # fmt: skip
 
     run_blocks(add, len(bounds), num_threads)
     with single_threaded_blas():
@@ -211,8 +224,8 @@ def compute_loss(problem: Problem, users: Array, items: Array, num_threads: int 
         item_gram = gram_matrix(items, side.column_background, num_threads)
     stored, shared = sums.sum(axis=0)
     return Loss(
-        stored=float(stored + side.constant),
-        background=float(np.sum(user_gram * item_gram) - shared),
+        stored=float(stored),
+        background=max(0.0, float(np.sum(user_gram * item_gram) - shared)),  # rounding, where every cell is stored
         regularization=_penalty(side, users) + _penalty(problem.items, items),
     )
 

@@ -5,7 +5,15 @@ import pytest
 
 from implicit_wmf.kernels.linalg import TILE, add_products, cholesky, padded, solve_factored
 from implicit_wmf.kernels.objective import sum_stored_cells
-from implicit_wmf.kernels.rows import Rows, solve_rows_by_cg, solve_rows_exactly
+from implicit_wmf.kernels.rows import (
+    Rows,
+    _light,
+    _scratch,
+    _solve_dual,
+    _solve_primal,
+    solve_rows_by_cg,
+    solve_rows_exactly,
+)
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 
@@ -113,9 +121,42 @@ def test_a_row_solved_already_is_kept_by_conjugate_gradients():
 
 
 def test_stored_cells_by_hand():
-    # p = 2 and 6; background 3 x (1, 2); confidence = background + weight
-    rows = one_row([1.0, 0.5], [4.0, 0.0], background=3.0)
+    # p = 2 and 6
     sums = np.zeros(2)
-    sum_stored_cells(rows, 0, 1, np.array([[2.0]]), np.array([[1.0], [3.0]]), np.array([1.0, 2.0]), sums)
-    assert sums[0] == (3 + 1) * 4 - 2 * 4 * 2 + (6 + 0.5) * 36
-    assert sums[1] == 3 * 4 + 6 * 36
+    sum_stored_cells(
+        np.array([0, 2]), np.array([0, 1], dtype=np.int32), np.array([4.0, 6.5]), np.array([1.0, 0.0]),
+        np.array([3.0, 6.0]), np.array([[2.0]]), np.array([[1.0], [3.0]]), sums,
+    )  # fmt: skip
+    assert sums.tolist() == [4 * 1 + 6.5 * 36, 3 * 4 + 6 * 36]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_dual_and_primal_are_the_same_solution(count, dtype):
+    generator = np.random.default_rng(count)
+    factors = 9
+    fixed = generator.standard_normal((count, factors)).astype(dtype)
+    rows = one_row(np.arange(count), np.arange(1, count + 1), dtype=dtype)  # the first weight is 0
+    solutions = []
+    for solve in (_solve_dual, _solve_primal):
+        scratch = _scratch(factors, np.dtype(dtype))
+        scratch.diagonal[:] = np.linspace(0.5, 3, factors)
+        assert solve(rows, 0, fixed, scratch)
+        solutions.append(scratch.solution[:factors].copy())
+    np.testing.assert_allclose(*solutions, rtol=1e-4 if dtype == np.float32 else 1e-11, atol=TOLERANCE[dtype])
+
+
+def test_rows_with_fewer_cells_than_factors_are_light():
+    assert _light(3, 4)
+    assert not _light(4, 4)
+
+
+def test_preconditioning_makes_conjugate_gradients_fast_on_a_steep_spectrum():
+    generator = np.random.default_rng(0)
+    factors = 30
+    fixed, solved, exact = generator.standard_normal((5, factors)), np.zeros((1, factors)), np.zeros((1, factors))
+    spectrum = 10.0 ** np.linspace(-3, 6, factors)
+    rows = one_row(np.full(5, 1e-3), np.ones(5), regularization=0.0)
+    assert solve_rows_exactly(rows, 0, 1, fixed, spectrum, exact) == -1
+    assert solve_rows_by_cg(rows, 0, 1, fixed, spectrum, 7, solved) == -1  # 5 cells: 6 eigenvalues, not 30
+    np.testing.assert_allclose(solved, exact, rtol=1e-6, atol=1e-9)

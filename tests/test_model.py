@@ -2,9 +2,13 @@
 
 import inspect
 import json
+import os
 import shutil
 import subprocess
 import sys
+import zlib
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +21,7 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 
 from implicit_wmf import WMF, InputError, Interactions, NotFittedError, WMFConfig
+from implicit_wmf.persistence import _manifest_checksum, check_can_save
 from implicit_wmf.ranking import recommend
 
 
@@ -71,7 +76,8 @@ def test_unknown_parameter_is_refused():
         ("regularization_exponent", "1"), ("alpha", 0), ("alpha", np.inf), ("weighting", "bm25"), ("log_epsilon", 0),
         ("unobserved_weight", -0.1), ("user_background", "popularity"), ("item_background", "user"), ("iterations", -1),
         ("solver", "sgd"), ("cg_steps", 0), ("init_scale", 0), ("dtype", "float16"), ("dtype", "words"),
-        ("dtype", None), ("num_threads", 0), ("random_state", -1), ("random_state", "x"),
+        ("dtype", None), ("dtype", ">f4"), ("alpha", 10**400), ("alpha", Fraction(1, 3)), ("num_threads", 0),
+        ("user_background", np.ones(3)), ("random_state", -1), ("random_state", "x"),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused_by_name(name, value):
@@ -213,8 +219,10 @@ def test_filters():
         ({"users": ["eva"]}, "users must be whole numbers .*user_indices"),
         ({"users": [[0]]}, r"users must be .* got an array of shape \(1, 1\)"),
         ({"users": True}, "users must be whole numbers"),
-        ({"users": 0, "N": 0}, "N must be a whole number of at least 1, got 0"),
+        ({"users": 0, "N": 0}, "N must be a whole number of at least 1, .* got 0"),
         ({"users": 0, "N": 2.5}, "N must be"),
+        ({"users": 0, "N": 10**20}, "N must be"),
+        ({"users": [[0], [1, 2]]}, "users must be one index or a 1-D array"),
         ({"users": 0, "items": [3]}, "items holds 3 at position 0; indices run from 0 to 2"),
         ({"users": 0, "filter_items": [0.5]}, "filter_items must be whole numbers"),
     ],
@@ -307,7 +315,18 @@ def test_something_else_at_the_path_is_left_alone(model, tmp_path):
     (tmp_path / "photos" / "cat.jpg").write_text("meow")
     with pytest.raises(InputError, match="photos exists and is not a saved model; it was left alone"):
         model.save(tmp_path / "photos")
+    (tmp_path / "photos" / "model.json").write_text('{"learner": {}}')  # as other libraries write
+    with pytest.raises(InputError, match="photos exists and is not a saved model"):
+        model.save(tmp_path / "photos")
     assert (tmp_path / "photos" / "cat.jpg").read_text() == "meow"
+
+
+def test_a_note_kept_with_a_model_is_not_deleted(model, tmp_path):
+    model.save(tmp_path / "m")
+    (tmp_path / "m" / "notes.txt").write_text("the good one")
+    with pytest.raises(InputError, match="m is a saved model but also holds 'notes.txt'"):
+        model.save(tmp_path / "m")
+    assert (tmp_path / "m" / "notes.txt").read_text() == "the good one"
 
 
 def test_a_failed_save_leaves_the_old_model(model, tmp_path, monkeypatch):
@@ -316,7 +335,7 @@ def test_a_failed_save_leaves_the_old_model(model, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("implicit_wmf.persistence._write_text", fail)
+    monkeypatch.setattr("implicit_wmf.persistence.write_bytes", fail)
     with pytest.raises(OSError, match="No space"):
         model.set_params(factors=5).fit(model.interactions).save(tmp_path / "m")
     assert WMF.load(tmp_path / "m").user_factors.shape == (4, 2)
@@ -336,9 +355,12 @@ def _flip_a_bit(folder):
 
 
 def _edit_manifest(**changes):
+    """Change the manifest with a checksum to match, so that the other checks are what must see it."""
+
     def damage(folder):
-        manifest = json.loads((folder / "model.json").read_text())
-        (folder / "model.json").write_text(json.dumps(manifest | changes))
+        manifest = json.loads((folder / "model.json").read_text()) | changes
+        manifest["crc32"] = _manifest_checksum(manifest)
+        (folder / "model.json").write_text(json.dumps(manifest))
 
     return damage
 
@@ -351,12 +373,10 @@ def _replace_indices(folder):
 
 
 def _manifest_files(folder):
-    import zlib
-
     files = json.loads((folder / "model.json").read_text())["files"]
     for name in files:
         content = (folder / name).read_bytes()
-        files[name] = {"bytes": len(content), "crc32": zlib.crc32(content)}
+        files[name] = {"bytes": len(content), "crc32": zlib.crc32(content), "head_crc32": zlib.crc32(content[:256])}
     return files
 
 
@@ -365,6 +385,9 @@ def _swap_factors(folder):
     (folder / "item_factors.npy").rename(folder / "user_factors.npy")
     (folder / "x.npy").rename(folder / "item_factors.npy")
     _edit_manifest(files=_manifest_files(folder))(folder)
+
+
+CONFIG = WMF(2, iterations=3, random_state=0).get_params()
 
 
 @pytest.mark.parametrize("mmap", [False, True])
@@ -378,8 +401,11 @@ def _swap_factors(folder):
         (_edit_manifest(format="other"), "is not a saved model of implicit_wmf"),
         (_edit_manifest(format_version=99), "format version 99; this release reads version 1"),
         (_edit_manifest(ids={}), "is damaged: it lacks 'users'"),
-        (_edit_manifest(config={"factors": -1}), "is damaged: factors must be"),
-        (_edit_manifest(config={"colour": 1}), "is damaged: .*colour"),
+        (_edit_manifest(config=CONFIG | {"factors": -1}), "is damaged: factors must be"),
+        (_edit_manifest(config={"factors": 2}), "is damaged: its hyper-parameters"),
+        (_edit_manifest(config=CONFIG | {"colour": 1}), "is damaged: its hyper-parameters"),
+        (_edit_manifest(history=[{"epoch": "x", "loss": [1]}]), "is damaged"),
+        (lambda folder: (folder / "model.json").write_text("[" * 100_000), "model.json is not JSON"),
         (_edit_manifest(history=[{"epoch": 1}]), "is damaged"),
         (lambda folder: (folder / "item_factors.npy").unlink(), "damaged: item_factors.npy is missing"),
         (_truncate, "user_factors.npy has .* bytes where"),
@@ -399,6 +425,94 @@ def test_altered_contents_are_seen_by_the_checksum(model, tmp_path):
     _flip_a_bit(tmp_path / "m")
     with pytest.raises(InputError, match=r"item_factors.npy has other contents than were written \(checksum\)"):
         WMF.load(tmp_path / "m")
+
+
+def test_a_changed_setting_is_seen_by_the_manifest_s_own_checksum(model, tmp_path):
+    model.save(tmp_path / "m")
+    path = tmp_path / "m" / "model.json"
+    path.write_text(path.read_text().replace('"alpha": 1.0', '"alpha": 2.0'))
+    with pytest.raises(InputError, match="model.json was changed after it was written"):
+        WMF.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_any_flipped_bit_of_ids_or_headers_is_seen(model, tmp_path, mmap):
+    model.save(tmp_path / "m")
+    for name in ("items_bytes.npy", "users_offsets.npy", "user_factors.npy", "interactions_values.npy"):
+        path = tmp_path / "m" / name
+        whole = path.read_bytes()
+        for place in (8, 9, 60, 100, 127):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+            with pytest.raises(InputError, match="is damaged"):
+                WMF.load(tmp_path / "m", mmap=mmap)
+        path.write_bytes(whole)
+    WMF.load(tmp_path / "m", mmap=mmap)
+
+
+def test_replacing_fails_safely(model, tmp_path, monkeypatch):
+    """The old model comes back when the new one cannot be put in its place."""
+    model.save(tmp_path / "m")
+    rename, calls = Path.rename, []
+
+    def fail_second(self, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError("device gone")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_second)
+    with pytest.raises(OSError, match="device gone"):
+        model.set_params(factors=5).fit(model.interactions).save(tmp_path / "m")
+    assert len(calls) == 3
+    assert WMF.load(tmp_path / "m").user_factors.shape == (4, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_link_to_a_model_stays_a_link(model, tmp_path):
+    model.save(tmp_path / "v1")
+    (tmp_path / "latest").symlink_to("v1")
+    model.set_params(factors=5).fit(model.interactions).save(tmp_path / "latest")
+    assert (tmp_path / "latest").is_symlink()
+    assert WMF.load(tmp_path / "v1").user_factors.shape == (4, 5)
+
+
+def test_folder_has_the_permissions_of_any_new_folder(model, tmp_path):
+    (tmp_path / "plain").mkdir()
+    model.save(tmp_path / "m")
+    assert (tmp_path / "m").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_place_that_cannot_be_written_is_refused(model, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o555)
+    with pytest.raises(InputError, match="cannot write to .*locked"):
+        model.save(tmp_path / "locked" / "m")
+
+
+def test_a_file_in_the_way_is_refused(model, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot write to .*file"):
+        model.save(tmp_path / "file" / "m")
+
+
+def test_what_fit_will_save_can_be_checked_before(model, tmp_path):
+    check_can_save(tmp_path / "new" / "m", model.interactions)
+    assert [path.name for path in tmp_path.rglob("*")] == ["new"]
+    odd = Interactions.from_matrix(np.eye(2), users=pd.Index([frozenset("a"), "b"]))
+    with pytest.raises(InputError, match="users: the id frozenset"):
+        check_can_save(tmp_path / "m", odd)
+
+
+def test_timestamps_are_saved(tmp_path):
+    data = Interactions.from_triples([0, 1, 2], [0, 1, 2], timestamps=[30, 10, 20])
+    WMF(1, iterations=1).fit(data).save(tmp_path / "m")
+    assert WMF.load(tmp_path / "m").interactions.timestamps.tolist() == [30, 10, 20]
+
+
+def test_fitted_data_cannot_be_changed_under_the_model(model):
+    for part in (model.interactions.matrix.indices, model.interactions.matrix.indptr, model.interactions.matrix.data):
+        with pytest.raises(ValueError, match="read-only"):
+            part[0] = 1_000_000
 
 
 def test_import_loads_no_optional_package():

@@ -140,10 +140,70 @@ def test_loss_never_rises(weighting, dtype, solver):
     )
     dense = small()
     problem = weigh(to_sparse(dense), config)
-    losses = [record.loss for record, *_ in epochs(problem, initial_factors(dense.shape, config), config)]
+    losses = [record.loss for record, _ in epochs(problem, initial_factors(dense.shape, config), config)]
     allowed = 1e-6 if dtype == "float32" else 1e-12
     assert all(after <= before * (1 + allowed) for before, after in zip(losses, losses[1:], strict=False))
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+@pytest.mark.parametrize("settings", [{}, {"alpha": 40.0}, {"alpha": 1e4}, {"weighting": "ials", "alpha": 0.1}])
+def test_loss_of_a_close_fit_is_not_lost_in_rounding(settings):
+    generator = np.random.default_rng(2)
+    dense = np.full((40, 50), np.nan)
+    stored = generator.random(dense.shape) < 0.1
+    dense[stored] = generator.lognormal(size=stored.sum())
+    config, _, record, users, items = fit_pieces(
+        dense, factors=48, regularization=1e-4, iterations=12, unobserved_weight=0.1, **settings
+    )
+    C, P, user_penalty, item_penalty = literal(dense, config)
+    assert record.loss == pytest.approx(reference.loss(C, P, users, items, user_penalty, item_penalty), rel=1e-6)
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+@pytest.mark.parametrize("regularization", [0.0, 1e-12, 1e-8, 1e-4])
+@pytest.mark.parametrize("factors", [16, 65])
+def test_loss_never_rises_with_little_regularization(regularization, factors):
+    dense = awkward_counts(50, 60)
+    config = WMFConfig(factors=factors, iterations=10, random_state=0, regularization=regularization)
+    problem = weigh(to_sparse(dense), config)
+    losses = [record.loss for record, _ in epochs(problem, initial_factors(dense.shape, config), config)]
+    scale = (reference.confidence_and_preference(dense, "linear")[0]).sum()  # of the objective at factors of 0
+    assert all(after <= before + 1e-6 * scale for before, after in zip(losses, losses[1:], strict=False))
+    assert min(losses) >= 0
+
+
+@pytest.mark.skipif(not COMPILED, reason="the interpreted kernels warn of the division")
+@pytest.mark.parametrize("solver", ["exact", "cg"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"unobserved_weight": 0, "regularization": 1e-50},
+        {"unobserved_weight": 1e-50, "regularization": 0},
+        {"init_scale": 1e-30, "regularization": 0},
+        {"factors": 12, "regularization": 1e-50},
+    ],
+)
+def test_extreme_settings_fit_or_are_refused(settings, solver):
+    counts = csr_array(np.arange(36.0).reshape(6, 6) % 4)
+    model = WMF(**{"factors": 3, "iterations": 2, "random_state": 0, "solver": solver, **settings})
+    try:
+        model.fit(counts)
+    except InputError as error:
+        assert "no finite solution" in str(error)
+    else:
+        assert np.isfinite(model.item_factors).all()
+        assert np.isfinite(model.loss())
+
+
+def test_penalty_that_overflows_is_refused():
+    with pytest.raises(InputError, match=r"penalty of a row .* overflows: lower regularization_exponent \(now 400\)"):
+        WMF(2, regularization_exponent=400).fit(csr_array(np.eye(9)))
+
+
+def test_starting_factors_that_overflow_are_refused():
+    with pytest.raises(InputError, match=r"init_scale is 1e\+40, which float32 cannot hold"):
+        WMF(2, init_scale=1e40).fit(csr_array(np.eye(9)))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -229,7 +289,7 @@ def test_factors_that_overflow_are_refused_and_the_model_stays():
     model = WMF(2, random_state=0, iterations=2).fit(counts)
     before = model.user_factors.copy()
     model.set_params(init_scale=1e30)
-    with pytest.raises(InputError, match="dtype='float64'"):
+    with pytest.raises(InputError, match="no finite solution in float32: .* dtype='float64'"):
         model.fit(counts)
     assert_array_equal(model.user_factors, before)
 

@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 
 Kernel = Callable[..., Any]
 
 # Sums may be reordered and multiplications fused, which is what makes reductions vectorise. NaN and infinity keep
 # their meaning ("nnan" and "ninf" stay out): a Cholesky pivot that is NaN must be seen.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
+# Division by zero gives infinity or NaN, as in NumPy, and shows as a status: kernels raise nothing.
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST, "error_model": "numpy"}
 
 
 def block_kernel(function: Kernel) -> Kernel:
     """Compile an entry point that Python calls for one block of rows; the interpreter lock is released inside."""
-    compiled: Kernel = numba.njit(nogil=True, cache=True, fastmath=_FAST)(function)
+    try:
+        compiled: Kernel = numba.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # no folder to write a cache to, as for a service without a home: compile in each process
+        return inner(function)
+    _watch_all_sources(compiled)
     return compiled
 
 
 def inner(function: Kernel) -> Kernel:
     """Compile a function that only kernels call."""
-    compiled: Kernel = numba.njit(fastmath=_FAST)(function)
+    compiled: Kernel = numba.njit(**_OPTIONS)(function)
     return compiled
+
+
+def read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """View an input so that it has one type for Numba, whether it is memory-mapped or not: one compiled version."""
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
+def _sources() -> int:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return zlib.crc32(b"".join(file.read_bytes() for file in files))
+
+
+_SOURCES = _sources()
+
+
+def _watch_all_sources(compiled: Kernel) -> None:
+    """Make the cache on disk depend on every kernel source; Numba looks at the entry point's own file only."""
+    cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if cache_file is not None and hasattr(cache_file, "_source_stamp"):
+        cache_file._source_stamp = (cache_file._source_stamp, _SOURCES)

@@ -21,7 +21,7 @@ def padded(size):
 
 
 @inner
-def _add_tile(sign, left, right, i, j, length, out):
+def add_tile(sign, left, right, i, j, length, out):
     """out[i:i+4, j:j+4] += sign * left[i:i+4, :length] right[j:j+4, :length]'."""
     zero = out.dtype.type(0)
     c00 = c01 = c02 = c03 = c10 = c11 = c12 = c13 = zero
@@ -70,7 +70,7 @@ def add_products(left, right, size, length, out):
     one = out.dtype.type(1)
     for i in range(0, size, TILE):
         for j in range(0, i + 1, TILE):
-            _add_tile(one, left, right, i, j, length, out)
+            add_tile(one, left, right, i, j, length, out)
 
 
 @inner
@@ -82,7 +82,7 @@ def cholesky(matrix, size):
     minus_one = matrix.dtype.type(-1)
     for j in range(0, size, TILE):
         for i in range(j, size, TILE):
-            _add_tile(minus_one, matrix, matrix, i, j, j, matrix)
+            add_tile(minus_one, matrix, matrix, i, j, j, matrix)
         for i in range(j, size):
             row = matrix[i]
             for k in range(j, min(i, j + TILE - 1) + 1):

@@ -6,25 +6,23 @@ from .jit import block_kernel
 
 
 @block_kernel
-def sum_stored_cells(rows, start, stop, solved, fixed, column_background, sums):
-    """Write two sums over the stored cells of rows start to stop - 1 into `sums`.
+def sum_stored_cells(indptr, columns, confidence, preference, background, solved, fixed, sums):
+    """Write two sums over the stored cells of a block of rows into `sums`.
 
-    With p the prediction w_i . h_j, the first is confidence p^2 - 2 targets p (the squared error less its constant
-    part), the second background p^2.
+    With p the prediction w_i . h_j: confidence (preference - p)^2, and background p^2. `indptr` counts from the
+    block's first cell, and `solved` holds the block's rows.
     """
-    weighted = 0.0
-    background = 0.0
-    for row in range(start, stop):
+    stored = 0.0
+    shared = 0.0
+    for row in range(indptr.size - 1):
         vector = solved[row]
-        for cell in range(rows.indptr[row], rows.indptr[row + 1]):
-            column = rows.indices[cell]
-            other = fixed[column]
+        for cell in range(indptr[row], indptr[row + 1]):
+            other = fixed[columns[cell]]
             prediction = 0.0
             for k in range(vector.size):
                 prediction += float(vector[k]) * float(other[k])
-            square = prediction * prediction
-            share = rows.background[row] * column_background[column] * square
-            background += share
-            weighted += share + rows.weights[cell] * square - 2.0 * rows.targets[cell] * prediction
-    sums[0] = weighted
-    sums[1] = background
+            error = preference[cell] - prediction
+            stored += confidence[cell] * error * error
+            shared += background[cell] * prediction * prediction
+    sums[0] = stored
+    sums[1] = shared

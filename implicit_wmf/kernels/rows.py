@@ -86,8 +86,16 @@ def _set_diagonal(rows, row, spectrum, diagonal):
     for k in range(spectrum.size):
         entry = rows.background[row] * spectrum[k] + rows.regularization[row]
         diagonal[k] = entry
-        smallest = min(smallest, entry)
+        smallest = min(smallest, diagonal[k])  # as stored: float32 may have rounded it to 0
     return smallest
+
+
+@inner
+def _all_finite(vector):
+    total = vector.dtype.type(0)
+    for k in range(vector.size):
+        total += vector[k] * 0  # 0, or NaN if anything is not finite
+    return total == 0
 
 
 @inner
@@ -193,7 +201,7 @@ def _solve_dual(rows, row, fixed, scratch):
 def solve_rows_exactly(rows, start, stop, fixed, spectrum, solved):
     """Solve rows start to stop - 1 exactly, into `solved`.
 
-    Returns -1, or the index of the first row whose system is not positive definite in this precision.
+    Returns -1, or the index of the first row without a finite solution in this precision.
     """
     factors = fixed.shape[1]
     scratch = _scratch(factors, fixed.dtype)
@@ -208,7 +216,7 @@ def solve_rows_exactly(rows, start, stop, fixed, spectrum, solved):
             solvable = _solve_dual(rows, row, fixed, scratch)
         else:
             solvable = _solve_primal(rows, row, fixed, scratch)
-        if not solvable:
+        if not (solvable and _all_finite(scratch.solution)):
             return row
         solved[row] = scratch.solution[:factors]
     return -1
@@ -241,40 +249,48 @@ def _inner_product(left, right):
 def solve_rows_by_cg(rows, start, stop, fixed, spectrum, steps, solved):
     """Take `steps` conjugate-gradient steps for rows start to stop - 1 from what `solved` holds, preconditioned by D_i.
 
-    Returns -1, as the exact kernel does for success; a row that is solved already stops early.
+    Returns as the exact kernel does. A row that is solved to the last bit stops early.
     """
     factors = fixed.shape[1]
     diagonal = np.empty(factors, fixed.dtype)
     residual = np.empty(factors, fixed.dtype)
     direction = np.empty(factors, fixed.dtype)
     image = np.empty(factors, fixed.dtype)
-    preconditioned = np.empty(factors, fixed.dtype)
-    tiny = np.finfo(fixed.dtype).tiny
     for row in range(start, stop):
         any_target, _ = _survey(rows, row)
         if not any_target:
             solved[row] = 0
             continue
-        _set_diagonal(rows, row, spectrum, diagonal)
+        if not _set_diagonal(rows, row, spectrum, diagonal) > 0:
+            return row
         _apply_system(rows, row, fixed, diagonal, solved[row], residual)
         residual *= -1
         for cell in range(rows.indptr[row], rows.indptr[row + 1]):
             residual += rows.targets[cell] * fixed[rows.indices[cell]]
-        for k in range(factors):
-            direction[k] = residual[k] / max(diagonal[k], tiny)
-        slope = _inner_product(residual, direction)
+        slope = _divide(residual, diagonal, direction)
+        converged = slope * np.finfo(fixed.dtype).eps ** 2
         for _ in range(steps):
-            _apply_system(rows, row, fixed, diagonal, direction, image)
-            curvature = _inner_product(direction, image)
-            if not (curvature > 0 and slope > tiny):  # converged to the last bit
+            if slope <= converged:
                 break
-            step = slope / curvature
+            _apply_system(rows, row, fixed, diagonal, direction, image)
+            step = slope / _inner_product(direction, image)
             for k in range(factors):
                 solved[row, k] += step * direction[k]
                 residual[k] -= step * image[k]
-                preconditioned[k] = residual[k] / max(diagonal[k], tiny)
             previous = slope
-            slope = _inner_product(residual, preconditioned)
+            slope = _divide(residual, diagonal, image)
             for k in range(factors):
-                direction[k] = preconditioned[k] + slope / previous * direction[k]
+                direction[k] = image[k] + slope / previous * direction[k]
+        if not _all_finite(solved[row]):
+            return row
     return -1
+
+
+@inner
+def _divide(residual, diagonal, out):
+    """Precondition: out = residual / diagonal; returns residual . out."""
+    total = residual.dtype.type(0)
+    for k in range(residual.size):
+        out[k] = residual[k] / diagonal[k]
+        total += residual[k] * out[k]
+    return total
