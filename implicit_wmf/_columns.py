@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,21 @@ def _arrow_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Seri
         raise MissingExtraError(package="pyarrow", extra="parquet", purpose="Reading Arrow tables") from error
     table = pyarrow.table(frame)
     _check_names(table.column_names, wanted)
-    return {argument: table.column(name).to_pandas() for argument, name in wanted.items()}
+    return {
+        argument: arrow_to_pandas(table.column(name), is_id=argument in ("user", "item"))
+        for argument, name in wanted.items()
+    }
+
+
+def arrow_to_pandas(column: Any, *, is_id: bool) -> pd.Series:
+    """Take an Arrow column without Python objects for dates (datetime64) and decimals (ids: int64; others: float64)."""
+    import pyarrow
+
+    if pyarrow.types.is_decimal(column.type):
+        # An id that is no whole number stays as it is: as a float it could merge with another one.
+        with suppress(pyarrow.ArrowException) if is_id else nullcontext():
+            column = column.cast(pyarrow.int64() if is_id else pyarrow.float64())
+    return column.to_pandas(date_as_object=False)
 
 
 def _check_names(columns: Sequence[Hashable], wanted: dict[str, Hashable]) -> None:
@@ -100,3 +115,34 @@ def times(column: Any, name: str, place: Place) -> NDArray[Any]:
     raise InputError(
         f"{name}: dtype {column.dtype}{first} is neither numbers nor datetimes; parse it with pandas.to_datetime"
     )
+
+
+def parsed_numbers(column: pd.Series, name: str, place: Place) -> pd.Series:
+    """Read the text of a file's column as numbers; a column of another kind stays."""
+    return _parsed(column, name, place, "not a number", lambda text: pd.to_numeric(text, errors="coerce"))
+
+
+def parsed_times(column: pd.Series, name: str, place: Place) -> pd.Series:
+    """Read the text of a file's column as times, which are UTC where they say nothing; other kinds of column stay."""
+    wanted = "neither a number nor an ISO 8601 date, such as 2011-12-09T12:50:00"
+    return _parsed(column, name, place, wanted, _numbers_or_dates)
+
+
+def _numbers_or_dates(text: pd.Series) -> pd.Series:
+    numeric = pd.to_numeric(text, errors="coerce")
+    if numeric.notna().equals(text.notna()):
+        return numeric
+    return pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+
+
+def _parsed(column: pd.Series, name: str, place: Place, wanted: str, parse: Callable[[pd.Series], Any]) -> pd.Series:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if not pd.api.types.is_string_dtype(column.dtype):
+        return column
+    parsed = parse(column)
+    wrong = np.flatnonzero((parsed.isna() & column.notna()).to_numpy())
+    if wrong.size:
+        line = int(wrong[0])
+        raise InputError(f"{name}: {plain(column.iloc[line])!r} at {place(line)} is {wanted}; mend the line")
+    return parsed

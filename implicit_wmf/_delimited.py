@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from .errors import InputError
+
+_LONGEST_FIELD = 2**31 - 1
 
 
 def open_text(source: Path) -> Any:
@@ -30,9 +33,9 @@ def read_delimited(
     check_columns: Callable[[Path, Sequence[str], Sequence[str]], None],
 ) -> pd.DataFrame:
     """Read the named columns, ids by `exact_ids`; a field beyond the header is refused."""
-    header = next((fields for _, fields in _records(file, separator)), None)
+    header = next((fields for _, fields in _records(file, source, separator)), None)
     if header is None:
-        raise InputError(f"path: {source} is empty; give a file with a header and lines")
+        raise InputError(f"{source} is empty; give a file with a header and lines")
     check_columns(source, header, columns)
     # pandas lets long lines pass when it reads some columns only, so a nameless last column catches what is too much.
     beyond = len(header)
@@ -69,12 +72,21 @@ def exact_ids(column: pd.Series) -> pd.Series:
     return pd.Series(numbers[codes], name=column.name) if (numbers.astype(np.str_) == text).all() else column
 
 
-def physical_line(source: Path, separator: str, record: int) -> int:
-    """Line of the file, from 1, at which a record ends; record 0 follows the header."""
+def exact_integer(text: str) -> int | str:
+    """Turn one integer's own spelling into an int; any other text stays."""
+    try:
+        number = int(text)
+    except ValueError:
+        return text
+    return number if str(number) == text else text
+
+
+def physical_line(source: Path, separator: str, record: int | None) -> int:
+    """Line of the file, from 1, at which a record begins; record 0 follows the header, and None is the last one."""
+    line = 1
     with open_text(source) as file:
-        for position, (line, _) in enumerate(_records(file, separator), start=-1):
-            if position == record:
-                return line
+        for line, _ in islice(_records(file, source, separator), None if record is None else record + 2):  # noqa: B007
+            pass
     return line
 
 
@@ -90,12 +102,21 @@ def decode_line(source: Path) -> int:
     return line
 
 
-def _records(file: TextIO, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield records with the line each ends at, without the blank lines that pandas skips as well."""
+def _records(file: TextIO, source: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield records with the line each begins at, without the blank lines that pandas skips as well."""
     reader = csv.reader(file, delimiter=separator)
-    for fields in reader:
-        if len(fields) > 1 or "".join(fields).strip(" \t"):
-            yield reader.line_num, fields
+    line = 1
+    # pandas reads fields of any length; the limit of 131,072 letters belongs to the whole process, so it is put back.
+    limit = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        for fields in reader:
+            if len(fields) > 1 or fields == [""] or "".join(fields).strip(" \t"):
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{source}, line {line}: {error}; mend the line") from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 class _Headed(io.TextIOBase):

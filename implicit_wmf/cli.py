@@ -5,30 +5,41 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-import numpy as np
 import pandas as pd
 import typer
+from typer.core import TyperGroup
 
+from . import __version__
+from ._held_out import read_held_out, read_train, split_table
+from ._ids import spell
+from ._wording import comparison_table, count, option, summary
 from .config import WMFConfig
-from .demo import comparison_table, run_demo
+from .demo import run_demo
 from .errors import InputError, MissingExtraError
-from .evaluation import MostPopular, Recommender, compare, split_last
+from .evaluation import MostPopular, Recommender, compare, new_pairs
 from .interactions import Interactions
 from .model import WMF
-from .persistence import is_model
-from .tables import check_writable, match_ids, read_events, read_interactions, read_table, write_table
+from .persistence import check_can_save, is_model
+from .tables import check_writable, read_ids, read_interactions, write_table
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Weighted matrix factorization for implicit feedback. Start with: implicit-wmf demo",
-)
+
+class _Commands(TyperGroup):
+    """Commands that say so when Ctrl-C ends them; Typer alone would be silent."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Input = Annotated[
     Path, typer.Argument(metavar="INPUT", help="Interactions: a table (.csv, .tsv, .parquet) or a scipy matrix (.npz).")
@@ -54,6 +65,21 @@ def _complain(message: str) -> int:
     return 1
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"implicit-wmf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Weighted matrix factorization for implicit feedback. Start with: implicit-wmf demo."""
+
+
 def _with_config(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one option for each hyper-parameter; it receives them as its argument `config`."""
     types = get_type_hints(WMFConfig) | {"dtype": str, "random_state": int | None}
@@ -71,7 +97,7 @@ def _with_config(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
-        config = WMFConfig(**{name: arguments.pop(name) for name in WMFConfig.names()})
+        config = _checked_config({name: arguments.pop(name) for name in WMFConfig.names()})
         command(config=config, **arguments)
 
     own = inspect.signature(command, eval_str=True).parameters.values()
@@ -80,6 +106,27 @@ def _with_config(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
     return run
+
+
+def _checked_config(values: dict[str, Any]) -> WMFConfig:
+    """Make the configuration; a value outside its range is wrong usage of its option."""
+    for spec in fields(WMFConfig):
+        try:
+            spec.metadata["check"](spec.name, values[spec.name])
+        except InputError as error:
+            raise typer.BadParameter(str(error), param_hint=option(spec.name)) from error
+    try:
+        return WMFConfig(**values)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _refuse_given(ctx: typer.Context, names: Sequence[str], reason: str) -> None:
+    """Refuse options that were given although they change nothing here."""
+    for name in names:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"it has no effect {reason}; leave it out", param_hint=option(name))
 
 
 def _fit(model: WMF, data: Interactions, quiet: bool) -> WMF:
@@ -100,7 +147,9 @@ def demo(
 @_with_config
 def fit(
     input_file: Input,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to save the model in.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to save the model in; a model there is replaced.")
+    ],
     config: WMFConfig,
     user: User = None,
     item: Item = None,
@@ -111,7 +160,10 @@ def fit(
     if output.exists() and not is_model(output):
         raise InputError(f"{output} exists and is not a saved model; choose another folder with --output")
     data = read_interactions(input_file, user=user, item=item, value=value)
-    typer.echo(f"read {_summary(data)}")
+    typer.echo(f"read {summary(data)}")
+    if not (data.matrix.data > 0).any():
+        typer.echo("warning: no count is positive; nothing tells the model what users like", err=True)
+    check_can_save(output, data)
     model = WMF.from_config(config)
     try:
         _fit(model, data, quiet)
@@ -120,25 +172,24 @@ def fit(
         raise typer.Exit(130) from None
     model.save(output)
     last = model.history[-1] if model.history else None
-    came_to = f": loss {last.loss:.6g} after {last.epoch} epochs" if last else ""
+    came_to = f": loss {last.loss:.6g} after {count(last.epoch, 'epoch')}" if last else ""
     typer.echo(f"saved {model} in {output}{came_to}")
 
 
 def _keep_interrupted(model: WMF, output: Path) -> None:
-    """Save what an interrupted fit has, beside the model that was to be: one that is there stays."""
+    """Save what an interrupted fit has, beside the model that was to be: models that are there stay."""
     try:
         done = len(model.history)
     except InputError:
         typer.echo("interrupted before the first epoch was done; nothing was saved", err=True)
         return
-    kept = output.with_name(f"{output.name}.interrupted")
+    place = output if output.name not in ("", "..") else output.resolve()
+    names = (f"{place.name}.interrupted{ending}" for ending in ("", *map("-{}".format, range(2, 1000))))
+    kept = next(folder for folder in map(place.with_name, names) if not folder.exists())
     model.save(kept)
-    typer.echo(f"interrupted; the model after {done} of {model.config.iterations} epochs is in {kept}", err=True)
-
-
-def _summary(data: Interactions) -> str:
-    users, items = data.shape
-    return f"{users:,} users, {items:,} items, {data.nnz:,} pairs ({data.nnz / (users * items):.2%} of the cells)"
+    typer.echo(
+        f"interrupted; the model after {done} of {count(model.config.iterations, 'epoch')} is in {kept}", err=True
+    )
 
 
 @app.command()
@@ -153,26 +204,43 @@ def recommend(
     include_known: Annotated[
         bool, typer.Option("--include-known", help="Recommend items too that the user has already.")
     ] = False,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out users that the model does not know.")
+    ] = False,
 ) -> None:
     """Write the n best items of each user: columns user, item, rank, score."""
     check_writable(output)
-    model = WMF.load(model_folder, mmap=True)
-    known = model.interactions.users
-    ids = known if users is None else match_ids(read_table(users, [user])[user], known)
+    model = WMF.load(model_folder)
+    ids = model.interactions.users if users is None else _chosen_users(users, user, model, skip_unknown)
     frame = model.recommend_frame(ids, n, filter_already_liked_items=not include_known)
     write_table(frame, output)
     short = len(ids) - int((frame["rank"] == n).sum())
-    typer.echo(f"wrote {len(frame):,} recommendations for {len(ids):,} users to {output}")
+    typer.echo(f"wrote {count(len(frame), 'recommendation')} for {count(len(ids), 'user')} to {output}")
     if short:
-        typer.echo(f"{short:,} users have fewer than {n} items left to recommend")
+        typer.echo(f"{count(short, 'user')} with fewer than {count(n, 'item')} left to recommend")
+
+
+def _chosen_users(path: Path, column: str, model: WMF, skip_unknown: bool) -> pd.Series:
+    known, unknown = read_ids(path, column, model.interactions.users)
+    if unknown.empty:
+        return known
+    met = f"{len(unknown):,} of {count(len(known) + len(unknown), 'user')} in {path}"
+    if not skip_unknown:
+        raise InputError(
+            f"{met} are not known to the model: {spell(unknown)}; remove them, or leave them out with --skip-unknown"
+        )
+    if known.empty:
+        raise InputError(f"none of the users in {path} is known to the model; are the ids those it was fitted on?")
+    typer.echo(f"left out: {met}, which the model does not know")
+    return known
 
 
 @app.command()
 def info(model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]) -> None:
     """Show what a saved model was fitted on, how, and what its loss came to."""
-    model = WMF.load(model_folder, mmap=True)
+    model = WMF.load(model_folder)
     config = model.config
-    typer.echo(f"{model_folder}: {model}\nfitted on {_summary(model.interactions)}")
+    typer.echo(f"{model_folder}: {model}\nfitted on {summary(model.interactions)}")
     typer.echo("\n".join(f"  {name} = {getattr(config, name)}" for name in WMFConfig.names()))
     if model.history:
         typer.echo(pd.DataFrame(model.history).to_string(index=False, float_format=lambda number: f"{number:.6g}"))
@@ -181,6 +249,7 @@ def info(model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Fol
 @app.command()
 @_with_config
 def evaluate(
+    ctx: typer.Context,
     input_file: Annotated[
         Path, typer.Argument(metavar="INPUT", help="Table of interactions to fit on, or folder of a saved model.")
     ],
@@ -206,32 +275,23 @@ def evaluate(
     out are what it has to find among all items.
     """
     columns: dict[str, Any] = {"user": user, "item": item, "value": value}
+    if not 0 < test_fraction < 1:
+        raise typer.BadParameter(f"{test_fraction} is not between 0 and 1", param_hint="--test-fraction")
     saved = is_model(input_file)
-    model = WMF.load(input_file) if saved else WMF.from_config(config)
-    if test is not None:
-        train = model.interactions if saved else read_interactions(input_file, **columns)
-        held_out = _read_held_out(test, columns, train)
-    elif saved:
+    if saved and test is None:
         raise InputError(f"{input_file} is a saved model: name held-out interactions with --test")
+    if saved:
+        _refuse_given(ctx, WMFConfig.names(), f"on {input_file}, which is fitted")
+    model = WMF.load(input_file) if saved else WMF.from_config(config)
+    if test is None:
+        train, held_out = split_table(input_file, columns, timestamp, test_fraction)
     else:
-        events = read_events(input_file, **columns, timestamp=timestamp)
-        train, held_out = split_last(events, **columns, timestamp=timestamp, test_fraction=test_fraction)
-    typer.echo(f"train: {_summary(train)}\ntest: {held_out.nnz:,} pairs")
+        _refuse_given(ctx, ("timestamp", "test_fraction"), "with --test, because nothing is split")
+        train = model.interactions if saved else read_train(input_file, columns)
+        held_out = read_held_out(test, columns, train)
+    new = new_pairs(held_out, train).nnz
+    typer.echo(f"train: {summary(train)}\ntest: {count(held_out.nnz, 'pair')} ({new:,} of them new)")
     if not saved:
         _fit(model, train, quiet)
     models: dict[str, Recommender] = {"WMF": model, "most popular": MostPopular().fit(train)}
     typer.echo(comparison_table(compare(models, train, held_out, metrics=[f"recall@{k}", f"ndcg@{k}"])))
-
-
-def _read_held_out(path: Path, columns: dict[str, Any], train: Interactions) -> Interactions:
-    """Read held-out interactions onto the rows and columns of the training data; what is not there is counted."""
-    if path.suffix.lower() == ".npz":
-        return read_interactions(path, users=train.users, items=train.items)
-    events = read_events(path, **columns)
-    known = np.ones(len(events), dtype=bool)
-    for name, ids in ((columns["user"], train.users), (columns["item"], train.items)):
-        events[name] = match_ids(events[name], ids)
-        known &= events[name].isin(ids).to_numpy()
-    if not known.all():
-        typer.echo(f"left out: {(~known).sum():,} of {known.size:,} test lines, of users or items not in training")
-    return Interactions.from_frame(events[known], **columns, users=train.users, items=train.items)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import typer
 
+from ._wording import comparison_table, option
 from .config import WMFConfig
 from .datasets import load_online_retail
 from .errors import InputError
 from .evaluation import MostPopular, Recommender, compare, split_by_time
 from .interactions import Interactions
 from .model import WMF
+from .persistence import is_model
 from .tables import write_table
 
 # Counts run to tens of thousands of pieces (wholesalers), so confidence grows with their logarithm. alpha (of 1, 2, 4)
@@ -25,8 +29,7 @@ COLUMNS: dict[str, Any] = {"user": "customer", "item": "product", "value": "quan
 
 def run_demo(output: Path) -> None:
     """Fit and evaluate on the shipped data, show recommendations, and write data, model and lists to `output`."""
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} exists and is not a folder; choose another one with --output")
+    _prepare_folder(output)
     purchases = load_online_retail()
     _describe(purchases)
     _evaluate(purchases)
@@ -37,6 +40,21 @@ def run_demo(output: Path) -> None:
     for customer in _examples(purchases):
         _show(customer, purchases, model, names)
     _write(output, purchases, model)
+
+
+def _prepare_folder(output: Path) -> None:
+    """Make the folder before any work, and refuse one with somebody's files."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} exists and is not a folder; choose another one with --output")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        empty = not any(output.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot write to {output} ({error.strerror}); choose another one with --output") from error
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {output}; choose another one with --output")
+    if not empty and not (is_model(output / "model") and (output / "purchases.csv").is_file()):
+        raise InputError(f"{output} is not empty and was not made by the demo; choose another one with --output")
 
 
 def _describe(purchases: pd.DataFrame) -> None:
@@ -65,16 +83,12 @@ def _evaluate(purchases: pd.DataFrame) -> None:
     typer.echo(comparison_table(compare(models, train, test)))
 
 
-def comparison_table(table: pd.DataFrame) -> str:
-    """Lay out what `compare` returns: a line a model, a column a metric, and who was counted."""
-    shown = table.assign(text=[f"{v:.4f} ± {e:.4f}" for v, e in zip(table["value"], table.standard_error, strict=True)])
-    wide = shown.pivot(index="model", columns="metric", values="text")
-    wide = wide.loc[table["model"].unique(), table["metric"].unique()].rename_axis(None).rename_axis(None, axis=1)
-    left_out = table.attrs
-    return (
-        f"{wide.to_string()}\n"
-        f"mean ± standard error over {table.users.iloc[0]:,} users; left out: {left_out['without_targets']:,} without "
-        f"new items in the test part, {left_out['without_history']:,} without interactions in the training part"
+def settings_options() -> str:
+    """Spell what the demo sets otherwise than by default as options of fit and evaluate."""
+    given = {name: getattr(SETTINGS, name) for name in WMFConfig.names()}
+    changed = {name: value for name, value in given.items() if value != getattr(WMFConfig, name)}
+    return " ".join(
+        f"{option(name)} {f'{value:g}' if isinstance(value, float) else value}" for name, value in changed.items()
     )
 
 
@@ -103,6 +117,8 @@ def _write(output: Path, purchases: pd.DataFrame, model: WMF) -> None:
     model.save(output / "model")
     lists = model.recommend_frame(N=10)
     write_table(lists, output / "recommendations.csv")
+    table = shlex.quote(str(output / "purchases.csv"))
+    columns = " ".join(f"--{argument} {name}" for argument, name in COLUMNS.items())
     covered = lists["item"].nunique() / model.interactions.shape[1]
     typer.echo(
         f"4. Written to {output}\n\n"
@@ -111,8 +127,8 @@ def _write(output: Path, purchases: pd.DataFrame, model: WMF) -> None:
         f"   {'recommendations.csv':<22}10 products for each of {lists['user'].nunique():,} customers; "
         f"{covered:.0%} of the catalogue appears\n\n"
         "   Next, the same with a file of your own in place of purchases.csv:\n\n"
-        f"   implicit-wmf evaluate {output}/purchases.csv --user customer --item product --timestamp day\n"
-        f"   implicit-wmf fit {output}/purchases.csv --user customer --item product -o my-model\n"
+        f"   implicit-wmf evaluate {table} {columns} --timestamp day {settings_options()}\n"
+        f"   implicit-wmf fit {table} {columns} {settings_options()} -o my-model\n"
         "   implicit-wmf recommend my-model -o lists.csv --n 5\n"
         "   implicit-wmf info my-model"
     )

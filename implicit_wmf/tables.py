@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import secrets
 import zipfile
 import zlib
@@ -15,9 +14,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import sparse
 
-from ._delimited import decode_line, open_text, physical_line, read_delimited
+from ._columns import arrow_to_pandas, parsed_numbers, parsed_times
+from ._delimited import decode_line, exact_integer, open_text, physical_line, read_delimited
+from ._ids import flat_index, locate, spell
 from .errors import InputError, MissingExtraError
 from .interactions import Interactions
 
@@ -64,10 +66,10 @@ def read_interactions(
     source, suffix = _existing(path)
     if suffix == ".npz":
         named = {"user": user, "item": item, "value": value, "timestamp": timestamp}
-        extra = [name for name, column in named.items() if column is not None]
+        extra = [f"option --{name}" for name, column in named.items() if column is not None]
         extra += ["aggregate"] if aggregate != "sum" else []
         if extra:
-            raise InputError(f"{extra[0]}: {source.name} is a matrix, without columns or lines; leave it out")
+            raise InputError(f"{source} is a matrix, without columns or lines; leave out {extra[0]}")
         return Interactions.from_matrix(_load_npz(source), users=users, items=items)
     names = _column_names(source, user=user, item=item, value=value, timestamp=timestamp)
     columns = _event_columns(source, suffix, names)
@@ -88,7 +90,7 @@ def read_events(
     """
     source, suffix = _existing(path)
     if suffix == ".npz":
-        raise InputError(f"path: {source.name} is a matrix, not a table; give one of {_known(READABLE[:-1])}")
+        raise InputError(f"{source.name} is a matrix, not a table; give one of {_known(READABLE[:-1])}")
     names = _column_names(source, user=user, item=item, value=value, timestamp=timestamp)
     columns = _event_columns(source, suffix, names)
     place = partial(_place, source, suffix)
@@ -100,7 +102,11 @@ def _column_names(source: Path, **names: str | None) -> dict[str, Hashable]:
     """Return the columns that are named, by argument."""
     for argument in ("user", "item"):
         if names[argument] is None:
-            raise InputError(f"{argument}: name the column of {argument} ids in {source.name} (option --{argument})")
+            raise InputError(f"name the column of {argument} ids in {source} with option --{argument}")
+    if names["user"] == names["item"]:
+        raise InputError(
+            f"options --user and --item both name column {names['user']!r} of {source}; users and items are two columns"
+        )
     return {argument: column for argument, column in names.items() if column is not None}
 
 
@@ -109,11 +115,10 @@ def _event_columns(source: Path, suffix: str, names: dict[str, Hashable]) -> dic
     wanted = list(dict.fromkeys(map(str, names.values())))
     frame = read_table(source, wanted, ids=(str(names["user"]), str(names["item"])))
     columns = {argument: frame[name] for argument, name in names.items()}
-    if suffix != ".parquet":
-        place = partial(_place, source, suffix)
-        for argument, parse in (("value", _parsed_numbers), ("timestamp", _parsed_times)):
-            if argument in names:
-                columns[argument] = parse(columns[argument], str(names[argument]), place)
+    place = partial(_place, source, suffix)
+    for argument, parse in (("value", parsed_numbers), ("timestamp", parsed_times)):
+        if argument in names:
+            columns[argument] = parse(columns[argument], f"{argument} column {names[argument]!r}", place)
     return columns
 
 
@@ -127,7 +132,8 @@ def read_table(path: PathLike, columns: Sequence[str], *, ids: Collection[str] |
     Parameters
     ----------
     path : path-like
-        .csv; .tsv or .txt with tabs; either also .gz, in UTF-8; or .parquet, whose types are taken as they are.
+        .csv; .tsv or .txt with tabs; either also .gz, in UTF-8; or .parquet, whose types are taken as they are but for
+        dates, which become datetime64, and decimals: float64, or int64 for whole ones among the ids.
     columns : sequence of str
         Columns to read; the result has them in this order.
     ids : collection of str, optional
@@ -143,14 +149,50 @@ def read_table(path: PathLike, columns: Sequence[str], *, ids: Collection[str] |
     """
     source, suffix = _existing(path)
     if suffix == ".npz":
-        raise InputError(f"path: {source.name} is a matrix, not a table; give one of {_known(READABLE[:-1])}")
+        raise InputError(f"{source.name} is a matrix, not a table; give one of {_known(READABLE[:-1])}")
     if suffix == ".parquet":
-        frame = _read_parquet(source, columns)
+        frame = _read_parquet(source, columns, columns if ids is None else ids)
     else:
         frame = _read_text(source, suffix, columns, columns if ids is None else ids)
     if frame.empty:
-        raise InputError(f"path: {source} has no lines below its header; give at least one")
+        raise InputError(f"{source} has no lines below its header; give at least one")
     return frame
+
+
+def read_ids(path: PathLike, column: str, index: pd.Index) -> tuple[pd.Series, pd.Series]:
+    """Read a column of ids, each of them once.
+
+    Parameters
+    ----------
+    path : path-like
+        A table, as for `read_table`.
+    column : str
+    index : pandas.Index
+        Ids that are known.
+
+    Returns
+    -------
+    known, unknown : pandas.Series
+        The ids in the file's order, those that are in `index` spelled as there.
+
+    Raises
+    ------
+    InputError
+        As in `read_table`, and for a missing id; with the line of the file.
+    """
+    ids = read_table(path, [column])[column]
+    missing = np.flatnonzero(ids.isna())
+    if missing.size:
+        place = _place(*_existing(path), int(missing[0]))
+        raise InputError(f"column {column!r}: the id at {place} is missing; remove the line or name it")
+    ids = match_ids(ids, index).drop_duplicates()
+    found = known_ids(ids, index)
+    return ids[found], ids[~found]
+
+
+def known_ids(ids: pd.Series, index: pd.Index) -> NDArray[np.bool_]:
+    """Tell for each id, as `match_ids` returns them, whether it is in `index`."""
+    return locate(index, flat_index(ids, "ids"), "ids") >= 0
 
 
 def write_table(frame: pd.DataFrame, path: PathLike) -> None:
@@ -175,7 +217,7 @@ def write_table(frame: pd.DataFrame, path: PathLike) -> None:
         _write(frame, temporary, suffix)
         os.replace(temporary, target)
     except OSError as error:
-        raise InputError(f"path: {target} cannot be written: {error}") from error
+        raise InputError(f"{target} cannot be written: {_reason(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -184,12 +226,14 @@ def check_writable(path: PathLike) -> tuple[Path, str]:
     """Raise what `write_table` would for a path, before the work of making the table; return it and its suffix."""
     target = Path(path)
     suffix = target.suffix.lower()
-    if suffix not in WRITABLE:
-        raise InputError(f"path: {target.name!r} has an unknown suffix; tables are written as {_known(WRITABLE)}")
     if not target.parent.is_dir():
-        raise InputError(f"path: there is no folder {target.parent}; create it first")
+        raise InputError(f"there is no folder {target.parent} for {target.name}; create it first")
     if target.is_dir():
-        raise InputError(f"path: {target} is a folder; name a file")
+        raise InputError(f"{target} is a folder; name a file")
+    if suffix not in WRITABLE:
+        raise InputError(f"{target.name!r} has an unknown suffix; tables are written as {_known(WRITABLE)}")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise InputError(f"the folder of {target} may not be written to; choose another one")
     if suffix == ".parquet":
         _pyarrow("Writing")
     return target, suffix
@@ -206,7 +250,7 @@ def _write(frame: pd.DataFrame, path: Path, suffix: str) -> None:
     try:
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
-        raise InputError(f"frame: Parquet cannot hold it: {error}; write a .csv file") from error
+        raise InputError(f"Parquet cannot hold this table: {error}; write a .csv file") from error
     with path.open("wb") as file:
         parquet.write_table(table, file)
         file.flush()
@@ -214,32 +258,45 @@ def _write(frame: pd.DataFrame, path: Path, suffix: str) -> None:
 
 
 def match_ids(ids: pd.Series, index: Any) -> pd.Series:
-    """Turn integer ids of a file back to the text they were, where the known ids are text.
+    """Spell the ids of a file as the known ids are spelled.
 
     A file that happens to hold only ``124`` reads as an integer, even though the known ids are ``00123`` and ``124``;
-    nothing is lost, since only exact spellings become integers.
+    nothing is lost, since only exact spellings become integers. A file that holds ``x`` too reads as text, even though
+    the known ids are integers; then the exact spellings among its ids become integers and the others stay.
     """
-    if index is None or ids.dtype != np.int64:
+    if index is None:
         return ids
-    textual = pd.api.types.infer_dtype(index if isinstance(index, pd.Index) else list(index)) == "string"
-    return ids.astype(str) if textual else ids
+    known = flat_index(index, "ids")
+    if ids.dtype == np.int64:
+        return ids.astype(str) if pd.api.types.infer_dtype(known) == "string" else ids
+    if known.dtype.kind not in "iu" or pd.api.types.is_numeric_dtype(ids.dtype):
+        return ids
+    codes, uniques = pd.factorize(ids)
+    # A missing id has the code -1, which takes the None at the end.
+    spelled = np.array([*(exact_integer(one) if isinstance(one, str) else one for one in uniques), None], dtype=object)
+    return pd.Series(spelled[codes], index=ids.index, name=ids.name)
 
 
 def _existing(path: PathLike) -> tuple[Path, str]:
     """Return the path of a file that is there and the known suffix it has."""
     source = Path(path)
     if source.is_dir():
-        raise InputError(f"path: {source} is a folder; name a file")
+        raise InputError(f"{source} is a folder; name a file")
     if not source.exists():
-        raise InputError(f"path: there is no file {source}; check the name")
+        raise InputError(f"there is no file {source}; check the name")
     name = source.name.lower()
     # The longest first: .csv.gz ends in neither .csv nor another known suffix.
     for suffix in READABLE:
         if name.endswith(suffix):
             if source.stat().st_size == 0:
-                raise InputError(f"path: {source} is empty; give a file with a header and lines")
+                raise InputError(f"{source} is empty; give a file with a header and lines")
             return source, suffix
-    raise InputError(f"path: {source.name!r} has an unknown suffix; known are {_known(READABLE)}")
+    raise InputError(f"{source.name!r} has an unknown suffix; known are {_known(READABLE)}")
+
+
+def _reason(error: Exception) -> str:
+    """Say what went wrong, without the path that an OSError repeats."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _known(suffixes: Sequence[str]) -> str:
@@ -251,9 +308,18 @@ def _check_columns(source: Path, found: Sequence[str], wanted: Sequence[str]) ->
         if found.count(name) > 1:
             raise InputError(f"{source}: {found.count(name)} columns are named {name!r}; rename all but one")
         if name not in found:
-            near = difflib.get_close_matches(str(name), found, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"{source}: no column {name!r}; the columns are {', '.join(map(repr, found))}{hint}")
+            shown = spell((one if len(one) <= 60 else f"{one[:60]}..." for one in found), limit=50)
+            raise InputError(f"{source}: no column {name!r}; the columns are {shown}{_column_hint(found, name)}")
+
+
+def _column_hint(found: Sequence[str], name: str) -> str:
+    if any("\n" in one for one in found):
+        return "; a quote in the header may not be closed"
+    separators = [mark for mark in (";", "\t", "|", ",") if len(found) == 1 and mark in found[0]]
+    if separators:
+        return f"; the fields seem to be separated by {separators[0]!r}: a .csv has commas, a .tsv tabs"
+    near = difflib.get_close_matches(name, found, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _read_text(source: Path, suffix: str, columns: Sequence[str], ids: Collection[str]) -> pd.DataFrame:
@@ -266,11 +332,12 @@ def _read_text(source: Path, suffix: str, columns: Sequence[str], ids: Collectio
             f"{source}, line {decode_line(source)}: not UTF-8 ({error.reason}); save it as UTF-8"
         ) from error
     except pd.errors.ParserError as error:
-        found = re.search(r"row (\d+)", str(error))
-        where = f", line {physical_line(source, separator, int(found[1]) - 1)}" if found else ""
-        raise InputError(f"{source}{where}: {error}; mend the line") from error
+        if "EOF inside string" not in str(error):
+            raise InputError(f"{source}: {error}; mend the line") from error
+        line = physical_line(source, separator, None)
+        raise InputError(f"{source}, line {line}: a quote opens here and is never closed; close it") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"path: {source} cannot be read: {error}") from error
+        raise InputError(f"{source} cannot be read: {_reason(error)}") from error
     return frame
 
 
@@ -279,33 +346,6 @@ def _place(source: Path, suffix: str, line: int) -> str:
     if suffix == ".parquet":
         return f"row {line} of {source}"
     return f"line {physical_line(source, SEPARATORS[suffix.removesuffix('.gz')], line)} of {source}"
-
-
-def _parsed_numbers(column: pd.Series, name: str, place: Any) -> pd.Series:
-    if pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
-        return column
-    parsed = pd.to_numeric(column, errors="coerce")
-    wrong = np.flatnonzero((parsed.isna() & column.notna()).to_numpy())
-    if wrong.size:
-        line = int(wrong[0])
-        raise InputError(
-            f"value column {name!r}: {column.iloc[line]!r} at {place(line)} is not a number; mend the line"
-        )
-    return parsed
-
-
-def _parsed_times(column: pd.Series, name: str, place: Any) -> pd.Series:
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return column
-    parsed = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
-    wrong = np.flatnonzero((parsed.isna() & column.notna()).to_numpy())
-    if wrong.size:
-        line = int(wrong[0])
-        raise InputError(
-            f"timestamp column {name!r}: {column.iloc[line]!r} at {place(line)} is neither a number nor an ISO 8601 "
-            "date, such as 2011-12-09T12:50:00; mend the line"
-        )
-    return parsed
 
 
 def _pyarrow(action: str) -> tuple[Any, Any]:
@@ -317,7 +357,7 @@ def _pyarrow(action: str) -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-def _read_parquet(source: Path, columns: Sequence[str]) -> pd.DataFrame:
+def _read_parquet(source: Path, columns: Sequence[str], ids: Collection[str]) -> pd.DataFrame:
     pyarrow, parquet = _pyarrow("Reading")
     try:
         # Not read_table: it would add columns that it guesses from the names of folders.
@@ -325,22 +365,14 @@ def _read_parquet(source: Path, columns: Sequence[str]) -> pd.DataFrame:
             _check_columns(source, file.schema_arrow.names, columns)
             table = file.read(columns=list(columns))
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"path: {source} cannot be read as Parquet: {error}") from error
-    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
-    return frame[list(columns)]
+        raise InputError(f"{source} cannot be read as Parquet: {_reason(error)}") from error
+    return pd.DataFrame({name: arrow_to_pandas(table.column(name), is_id=name in ids) for name in columns})
 
 
 def _load_npz(source: Path) -> Any:
     try:
         return sparse.load_npz(source)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        OSError,
-        EOFError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as e:
-        raise InputError(f"path: {source} is not a matrix written by scipy.sparse.save_npz: {e}") from e
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {_reason(error)}") from error
+    except (ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{source} is not a matrix written by scipy.sparse.save_npz, or it is damaged") from error

@@ -2,11 +2,12 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import numpy as np
@@ -87,15 +88,29 @@ def test_recommend_to_some_users(run, purchases):
     pd.DataFrame({"id": ["u07", "u01"]}).to_csv("some.csv", index=False)
     code, out, _ = run("recommend", "m", "-o", "lists.tsv", "--users", "some.csv", "--user", "id", "-n", 25)
     assert code == 0
-    assert "2 users have fewer than 25 items left to recommend" in out
+    assert "wrote 40 recommendations for 2 users to lists.tsv" in out
+    assert "2 users with fewer than 25 items left to recommend" in out
     assert pd.read_csv("lists.tsv", sep="\t").user.unique().tolist() == ["u07", "u01"]
     code, _, err = run("recommend", "m", "-o", "lists.csv", "--users", "some.csv")
     assert (code, err) == (1, "error: some.csv: no column 'user'; the columns are 'id'\n")
-    pd.DataFrame({"user": ["u07", "zoe"]}).to_csv("some.csv", index=False)
+    Path("some.csv").write_text("user,x\nu07,1\n,2\n")
     code, _, err = run("recommend", "m", "-o", "lists.csv", "--users", "some.csv")
     assert code == 1
-    assert "'zoe'" in err
+    assert "column 'user': the id at line 3 of some.csv is missing" in err
+    pd.DataFrame({"user": ["u07", "zoe", "u07", "zoe", "amy"]}).to_csv("some.csv", index=False)
+    code, _, err = run("recommend", "m", "-o", "lists.csv", "--users", "some.csv")
+    assert code == 1
+    assert "2 of 3 users in some.csv are not known to the model: 'zoe', 'amy'; " in err
+    assert "--skip-unknown" in err
     assert not Path("lists.csv").exists()
+    code, out, _ = run("recommend", "m", "-o", "lists.csv", "--users", "some.csv", "--skip-unknown", "-n", 1)
+    assert code == 0
+    assert "left out: 2 of 3 users in some.csv" in out
+    assert "wrote 1 recommendation for 1 user to lists.csv" in out
+    assert pd.read_csv("lists.csv").user.tolist() == ["u07"]
+    pd.DataFrame({"user": ["zoe"]}).to_csv("some.csv", index=False)
+    code, _, err = run("recommend", "m", "-o", "lists.csv", "--users", "some.csv", "--skip-unknown")
+    assert (code, "none of the users in some.csv is known" in err) == (1, True)
     run("recommend", "m", "-o", "all.csv", "-n", 30, "--include-known")
     assert len(pd.read_csv("all.csv")) == 40 * 30
 
@@ -111,8 +126,153 @@ def test_evaluate_with_a_test_file_and_a_saved_model(run, purchases):
     assert first == second
     assert first[0] == 0
     assert "left out: 2 of 122 test lines, of users or items not in training" in first[1]
+    new = purchases[late].merge(purchases[~late], on=["who", "what"], how="left", indicator=True)["_merge"]
+    assert f"test: 120 pairs ({(new == 'left_only').sum()} of them new)" in first[1]
     code, _, err = run("evaluate", "m")
     assert (code, err) == (1, "error: m is a saved model: name held-out interactions with --test\n")
+    stranger.to_csv("strangers.csv", index=False)
+    code, _, err = run("evaluate", "m", "--test", "strangers.csv", *FIT)
+    assert (code, "strangers.csv: no line is of a user and an item of the training data" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("m", "--test", "purchases.csv", *FIT, "--factors", "64"), "--factors"),
+        (("m", "--test", "purchases.csv", *FIT, "--random-state", "1"), "--random-state"),
+        (("m", "--test", "purchases.csv", *FIT, "--timestamp", "day"), "--timestamp"),
+        (("purchases.csv", "--test", "purchases.csv", *FIT, "--timestamp", "day"), "--timestamp"),
+        (("purchases.csv", "--test", "purchases.csv", *FIT, "--test-fraction", "0.2"), "--test-fraction"),
+    ],
+)
+def test_evaluate_refuses_options_without_effect(run, purchases, arguments, option):
+    run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2, "--iterations", 0)
+    code, _, err = run("evaluate", *arguments)
+    assert code == 2
+    assert f"Invalid value for {option}: it has no effect" in err
+
+
+def test_evaluate_with_matrices(run, tmp_path):
+    generator = np.random.default_rng(0)
+    train, test = (sparse.csr_array((generator.random((20, 9)) < 0.3).astype(np.float32)) for _ in range(2))
+    sparse.save_npz("train.npz", train)
+    sparse.save_npz("test.npz", test)
+    sparse.save_npz("small.npz", test[:, :8])
+    users, items = test.nonzero()
+    pd.DataFrame({"who": users, "what": items}).to_csv("test.csv", index=False)
+    settings = ("--factors", 2, "--random-state", 0, "-q")
+    run("fit", "train.npz", "-o", "m", *settings)
+    answers = [
+        run("evaluate", "train.npz", "--test", "test.npz", *settings),
+        run("evaluate", "train.npz", "--test", "test.csv", "--user", "who", "--item", "what", *settings),
+        run("evaluate", "m", "--test", "test.npz"),
+    ]
+    assert answers[0][0] == 0
+    assert f"test: {test.nnz} pairs ({int(((test != 0) > (train != 0)).sum())} of them new)" in answers[0][1]
+    assert answers == answers[:1] * 3
+    code, _, err = run("evaluate", "m", "--test", "small.npz")
+    assert (code, "small.npz has 20 x 8 users x items, the training data 20 x 9" in err) == (1, True)
+    code, _, err = run("evaluate", "train.npz")
+    assert (code, "train.npz is a matrix" in err, "held-out interactions with --test" in err) == (1, True, True)
+    code, _, err = run("evaluate", "m", "--test", "test.npz", "--user", "who")
+    assert (code, "test.npz is a matrix" in err, "option --user" in err) == (1, True, True)
+    code, _, err = run("evaluate", "test.csv", "--user", "who", "--item", "what", "--test", "test.npz")
+    assert (code, "test.npz is a matrix, and nothing tells which" in err) == (1, True)
+
+
+def test_evaluate_one_user_and_lines_that_cannot_be_split(run, tmp_path):
+    (tmp_path / "one.csv").write_text("who,what,t\na,x,1\na,y,2\nb,z,1\n")
+    code, out, _ = run("evaluate", "one.csv", "--user", "who", "--item", "what", "--factors", 1, "-q")
+    assert code == 0
+    assert "train: 2 users, 3 items, 2 pairs" in out
+    assert "test: 1 pair (1 of them new)" in out
+    assert "over 1 user;" in out
+    assert re.search(r"WMF +1\.0000 ± - +\d\.\d{4} ± -$", out, re.M)
+    (tmp_path / "flat.csv").write_text("who,what,t\na,x,1\na,y,1\nb,z,1\n")
+    code, _, err = run("evaluate", "flat.csv", "--user", "who", "--item", "what", "--timestamp", "t")
+    assert (code, "flat.csv: no user has lines at two different times" in err) == (1, True)
+    (tmp_path / "flat.csv").write_text("who,what\na,x\nb,z\n")
+    code, _, err = run("evaluate", "flat.csv", "--user", "who", "--item", "what")
+    assert (code, "flat.csv: no user has two lines to split" in err) == (1, True)
+
+
+def test_fit_warns_when_no_count_is_positive(run, tmp_path):
+    (tmp_path / "bad.csv").write_text("who,what,n\na,x,-1\nb,x,0\n")
+    code, out, err = run("fit", "bad.csv", *FIT, "-o", "m", "--factors", 1, "--iterations", 1, "-q")
+    assert (code, "after 1 epoch\n" in out, "2 users, 1 item, 2 pairs" in out) == (0, True, True)
+    assert err.startswith("warning: no count is positive;")
+
+
+def test_fit_asks_before_the_work_whether_it_can_save(run, purchases, monkeypatch, tmp_path):
+    monkeypatch.setattr(WMF, "fit", lambda *_, **__: pytest.fail("fitted in vain"))
+    (tmp_path / "file").write_text("")
+    assert run("fit", "purchases.csv", *FIT, "-o", "file/m")[0] == 1
+    purchases.assign(who=pd.Timestamp("2020-01-01"), what=[f"{one}".encode() for one in purchases.what]).to_parquet(
+        "bytes.parquet"
+    )
+    code, _, err = run("fit", "bytes.parquet", *FIT, "-o", "m")
+    assert (code, "cannot be saved" in err) == (1, True)
+
+
+def test_a_damaged_model_is_refused_by_every_command(run, purchases, tmp_path):
+    run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2)
+    factors = tmp_path / "m" / "item_factors.npy"
+    content = bytearray(factors.read_bytes())
+    content[-1] ^= 1
+    factors.write_bytes(content)
+    for command in (("info",), ("recommend", "-o", "x.csv"), ("evaluate", "--test", "purchases.csv", *FIT)):
+        code, _, err = run(command[0], "m", *command[1:])
+        assert (code, "item_factors.npy" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        (("recommend", "m", "-o", "x.csv"), "implicit_wmf.cli.write_table"),
+        (("info", "m"), "implicit_wmf.cli.summary"),
+        (("evaluate", "purchases.csv", *FIT), "implicit_wmf.cli.split_table"),
+        (("fit", "purchases.csv", *FIT, "-o", "n"), "implicit_wmf.cli.read_interactions"),
+        (("demo",), "implicit_wmf.demo.load_online_retail"),
+    ],
+)
+def test_interrupted_commands_say_so(run, purchases, monkeypatch, command, place):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2, "--iterations", 1)
+    monkeypatch.setattr(place, interrupt)
+    code, _, err = run(*command)
+    assert (code, err) == (130, "interrupted\n")
+
+
+def test_interrupted_fits_are_kept_side_by_side(run, purchases, monkeypatch):
+    fit = WMF.fit
+
+    def fit_and_interrupt(model, *arguments, **options):
+        fit(model, *arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WMF, "fit", fit_and_interrupt)
+    for seed, kept in enumerate(("m.interrupted", "m.interrupted-2", "m.interrupted-3")):
+        code, _, err = run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2, "--random-state", seed, "-q")
+        assert (code, err) == (130, f"interrupted; the model after 15 of 15 epochs is in {kept}\n")
+    assert [WMF.load(f"m.interrupted{end}").config.random_state for end in ("", "-2", "-3")] == [0, 1, 2]
+    assert not Path("m").exists()
+
+
+def test_demo_refuses_a_folder_that_it_did_not_make(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("implicit_wmf.demo.load_online_retail", lambda: pytest.fail("worked in vain"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "purchases.csv").write_text("kept")
+    code, _, err = run("demo", "-o", "mine")
+    assert (code, "mine is not empty and was not made by the demo" in err) == (1, True)
+    assert (tmp_path / "mine" / "purchases.csv").read_text() == "kept"
+    code, _, err = run("demo", "-o", "mine/purchases.csv/deeper")
+    assert (code, "cannot write to mine/purchases.csv/deeper" in err) == (1, True)
+
+
+def test_version(run):
+    assert run("--version") == (0, f"implicit-wmf {version('implicit_wmf')}\n", "")
 
 
 def test_parquet_and_npz(run, purchases):
@@ -132,12 +292,11 @@ def test_parquet_and_npz(run, purchases):
         (("fit", "purchases.csv", "--user", "whom", "--item", "what", "-o", "m"), "no column 'whom'.* 'who', 'what'"),
         (("fit", "purchases.csv", "-o", "m"), "option --user"),
         (("fit", "none.csv", *FIT, "-o", "m"), "there is no file none.csv"),
-        (("fit", "purchases.csv", *FIT, "-o", "m", "--alpha", "-1"), "alpha must be a finite number greater than 0"),
+        (("fit", "purchases.csv", "--user", "who", "--item", "who", "-o", "m"), "--user and --item both name .*'who'"),
         (("fit", "purchases.csv", *FIT, "-o", "."), "exists and is not a saved model"),
         (("recommend", "none", "-o", "x.csv"), "there is no saved model at none"),
         (("recommend", "none", "-o", "x.doc"), "x.doc.*unknown suffix"),
         (("info", "."), "is not a saved model"),
-        (("evaluate", "purchases.csv", *FIT, "--test-fraction", "1.5"), "test_fraction is 1.5"),
         (("demo", "-o", "purchases.csv"), "purchases.csv exists and is not a folder"),
     ],
 )
@@ -159,6 +318,23 @@ def test_wrong_usage_is_exit_code_2(run):
     assert run("fit")[0] == 2
     assert run("fit", "x.csv", "-o", "m", "--factors", "many")[0] == 2
     assert run("nonsense")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit", "-o", "m", "--alpha", "-1"), "for --alpha: alpha must be a finite number greater than 0, got -1.0"),
+        (("fit", "-o", "m", "--weighting", "cubic"), "for --weighting: weighting must be one of 'linear'"),
+        (("fit", "-o", "m", "--regularization", "0", "--unobserved-weight", "0"), "are both 0"),
+        (("evaluate", "--cg-steps", "0"), "for --cg-steps: cg_steps must be a whole number of at least 1"),
+        (("evaluate", "--test-fraction", "1.5"), "for --test-fraction: 1.5 is not between 0 and 1"),
+        (("evaluate", "--test-fraction", "nan"), "for --test-fraction: nan is not between 0 and 1"),
+    ],
+)
+def test_values_out_of_range_are_wrong_usage(run, purchases, arguments, message):
+    code, _, err = run(arguments[0], "purchases.csv", *FIT, *arguments[1:])
+    assert code == 2
+    assert message in err
 
 
 def test_help_names_every_hyper_parameter(run):
@@ -184,7 +360,7 @@ def test_entry_point_is_the_command_line():
 
 
 @pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
-def test_demo_beats_most_popular(run):
+def test_demo_beats_most_popular(run, monkeypatch):
     code, out, _ = run("demo")
     assert code == 0
     table = {name: (float(a), float(b)) for name, a, b in re.findall(r"^(\S.*?) +(0\.\d+) ± \S+ +(0\.\d+)", out, re.M)}
@@ -195,7 +371,13 @@ def test_demo_beats_most_popular(run):
     assert lists.groupby("user").size().unique().tolist() == [10]
     assert WMF.load("implicit-wmf-demo/model").interactions.shape == (5849, 4612)
     for command in re.findall(r"^ +implicit-wmf (.*)$", out, re.M):  # what the demo says to try next works
-        assert run(*command.split())[0] == 0
+        assert run(*shlex.split(command))[0] == 0
+    shown, again = WMF.load("implicit-wmf-demo/model"), WMF.load("my-model")
+    assert again.config == shown.config
+    np.testing.assert_array_equal(again.item_factors, shown.item_factors)
+    assert run("demo", "-o", "implicit-wmf-demo/model")[0] == 1
+    monkeypatch.setattr("implicit_wmf.demo.load_online_retail", lambda: sys.exit("began"))
+    assert run("demo")[0] == "began"  # its own folder may be written again
 
 
 @pytest.mark.skipif(not COMPILED, reason="needs a fit of some seconds")
