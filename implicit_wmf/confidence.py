@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from . import kernels
 from .config import WMFConfig
 from .errors import InputError
-from .kernels.jit import read_only
-from .kernels.rows import Rows
 
 Floats = NDArray[np.float64]
 # a weighting: counts r >= 0 and background of each stored cell -> (confidence, preference of a positive count)
@@ -92,7 +91,7 @@ class WeightedRows:
     """One side's half of the problem: what its row solves need, and what its share of the objective is made of."""
 
     counts: csr_array
-    rows: Rows
+    rows: Any  # kernels.rows.Rows
     column_background: Floats  # b_j of the other side, (columns,)
 
     @property
@@ -172,9 +171,9 @@ def _weigh_rows(counts: csr_array, row_scale: Floats, column_scale: Floats, conf
             f"the penalty of a row of total confidence {total.max():g} overflows: lower regularization_exponent "
             f"(now {config.regularization_exponent:g})"
         )
-    rows = Rows(
+    rows = kernels.rows.Rows(
         indptr=counts.indptr.astype(np.int64),
-        indices=read_only(counts.indices.astype(np.int32, copy=False)),
+        indices=kernels.jit.read_only(counts.indices.astype(np.int32, copy=False)),
         weights=weights,
         targets=targets,
         background=row_background,

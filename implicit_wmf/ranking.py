@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+from . import kernels
 from .errors import InputError
-from .kernels.jit import read_only
-from .kernels.ranking import top_items
 from .threads import run_blocks
 
 Array = NDArray[Any]
@@ -57,12 +56,12 @@ def recommend(
     else:
         left_out = seen.indptr.astype(np.int64), seen.indices.astype(np.int32, copy=False)
     blocks = -(-users // _BLOCK_USERS)
-    vectors, item_factors = read_only(vectors), read_only(item_factors)
+    vectors, item_factors = kernels.jit.read_only(vectors), kernels.jit.read_only(item_factors)
 
     def rank(block: int) -> None:
         start = block * _BLOCK_USERS
         stop = min(start + _BLOCK_USERS, users)
-        top_items(start, stop, vectors, candidates, item_factors, left_out, ids, scores)
+        kernels.ranking.top_items(start, stop, vectors, candidates, item_factors, left_out, ids, scores)
 
     run_blocks(rank, blocks, num_threads)
     return ids, scores

@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import kernels
 from .confidence import Problem, WeightedRows, cells_of_rows
 from .config import WMFConfig
 from .errors import InputError
-from .kernels.jit import read_only
-from .kernels.objective import sum_stored_cells
-from .kernels.rows import solve_rows_by_cg, solve_rows_exactly
 from .threads import run_blocks, single_threaded_blas
 
 Array = NDArray[Any]
@@ -110,7 +108,7 @@ def half_sweep(
     _rotate(*fixed, vectors, config)
     if config.solver == "cg":  # starts from the rows as they are; exact rows are written without being read
         _rotate(*solved, vectors, config)
-    _solve(side, read_only(fixed[1]), spectrum, solved[1], config, row_name)
+    _solve(side, kernels.jit.read_only(fixed[1]), spectrum, solved[1], config, row_name)
 
 
 def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple[Array, NDArray[np.float64]]:
@@ -163,9 +161,11 @@ def _solve(
     def solve(block: int) -> None:
         start, stop = bounds[block]
         if config.solver == "cg":
-            failed[block] = solve_rows_by_cg(side.rows, start, stop, fixed, spectrum, config.cg_steps, solved)
+            failed[block] = kernels.rows.solve_rows_by_cg(
+                side.rows, start, stop, fixed, spectrum, config.cg_steps, solved
+            )
         else:
-            failed[block] = solve_rows_exactly(side.rows, start, stop, fixed, spectrum, solved)
+            failed[block] = kernels.rows.solve_rows_exactly(side.rows, start, stop, fixed, spectrum, solved)
 
     run_blocks(solve, len(bounds), config.num_threads)
     if failed.max(initial=-1) >= 0:
@@ -213,9 +213,9 @@ def compute_loss(problem: Problem, users: Array, items: Array, num_threads: int 
     def add(block: int) -> None:
         start, stop = bounds[block]
         cells = cells_of_rows(side, start, stop, problem.config)
-        sum_stored_cells(
+        kernels.objective.sum_stored_cells(
             cells.indptr, cells.columns, cells.confidence, cells.preference, cells.background,
-            read_only(users[start:stop]), read_only(items), sums[block],
+            kernels.jit.read_only(users[start:stop]), kernels.jit.read_only(items), sums[block],
         )  # fmt: skip
 
     run_blocks(add, len(bounds), num_threads)

@@ -515,8 +515,9 @@ def test_fitted_data_cannot_be_changed_under_the_model(model):
             part[0] = 1_000_000
 
 
-def test_import_loads_no_optional_package():
-    code = "import sys, implicit_wmf; print([m for m in ('pyarrow', 'optuna', 'dask', 'typer') if m in sys.modules])"
+def test_import_loads_neither_numba_nor_an_optional_package():
+    heavy = ("numba", "pyarrow", "optuna", "dask", "typer", "matplotlib")
+    code = f"import sys, implicit_wmf; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     # pandas itself loads pyarrow where it finds it
     assert loaded.strip() in ("[]", "['pyarrow']")

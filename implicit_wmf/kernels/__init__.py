@@ -1,1 +1,18 @@
-"""Compiled kernels: Numba functions over plain arrays."""
+"""Compiled kernels: Numba functions over plain arrays.
+
+Modules are loaded when they are first used (``kernels.rows.solve_rows_exactly``), because importing Numba takes a third
+of the time that importing everything else does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+_MODULES = ("jit", "linalg", "objective", "ranking", "rows")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
