@@ -56,7 +56,7 @@ def recommend(
     else:
         left_out = seen.indptr.astype(np.int64), seen.indices.astype(np.int32, copy=False)
     blocks = -(-users // _BLOCK_USERS)
-    vectors, item_factors = kernels.jit.read_only(vectors), kernels.jit.read_only(item_factors)
+    vectors, item_factors = kernels.jit.whole_tiles(vectors), kernels.jit.whole_tiles(item_factors)
 
     def rank(block: int) -> None:
         start = block * _BLOCK_USERS

@@ -106,13 +106,13 @@ def half_sweep(
     """Solve one side's rows; each pair holds the array to read and the one to write, which may be the same."""
     vectors, spectrum = _to_eigenbasis(fixed[0], side, config)
     _rotate(*fixed, vectors, config)
-    if config.solver == "cg":  # starts from the rows as they are; exact rows are written without being read
+    if config.solver == "cg":  # steps start from the rows as they are; exact rows are written without being read
         _rotate(*solved, vectors, config)
-    _solve(side, kernels.jit.read_only(fixed[1]), spectrum, solved[1], config, row_name)
+    _solve(side, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config, row_name)
 
 
 def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple[Array, NDArray[np.float64]]:
-    """Eigenvectors (as columns) and eigenvalues of the fixed side's Gram matrix."""
+    """Eigenvectors (as columns) and eigenvalues, padded to whole tiles, of the fixed side's Gram matrix."""
     gram = gram_matrix(fixed, side.column_background, config.num_threads)
     if not np.isfinite(gram).all():
         raise InputError(f"the factors overflow {fixed.dtype}: scale the values down, or use dtype='float64'")
@@ -120,7 +120,9 @@ def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple
     # Directions that the fixed side does not span have eigenvalues of rounding size, of either sign. The rotated
     # factors are rounded too: less than this floor is noise. With a tiny regularization, rows solved without the floor
     # made the objective rise tenfold (test_loss_never_rises_with_little_regularization).
-    return vectors.astype(fixed.dtype), np.maximum(spectrum, np.finfo(fixed.dtype).eps * spectrum[-1])
+    floored = np.maximum(spectrum, np.finfo(fixed.dtype).eps * spectrum[-1])
+    padding = kernels.jit.whole_tiles(fixed[:0]).shape[1] - spectrum.size
+    return vectors.astype(fixed.dtype), np.pad(floored, (0, padding), constant_values=1)
 
 
 def gram_matrix(factors: Array, scale: NDArray[np.float64], num_threads: int | None) -> NDArray[np.float64]:
@@ -161,9 +163,8 @@ def _solve(
     def solve(block: int) -> None:
         start, stop = bounds[block]
         if config.solver == "cg":
-            failed[block] = kernels.rows.solve_rows_by_cg(
-                side.rows, start, stop, fixed, spectrum, config.cg_steps, solved
-            )
+            steps = config.cg_steps
+            failed[block] = kernels.cg.solve_rows_by_cg(side.rows, start, stop, fixed, spectrum, steps, solved)
         else:
             failed[block] = kernels.rows.solve_rows_exactly(side.rows, start, stop, fixed, spectrum, solved)
 

@@ -3,61 +3,64 @@
 import numpy as np
 import pytest
 
-from implicit_wmf.kernels.linalg import TILE, add_products, cholesky, padded, solve_factored
+from implicit_wmf.kernels.cg import solve_rows_by_cg
+from implicit_wmf.kernels.jit import whole_tiles
+from implicit_wmf.kernels.linalg import add_products, cholesky, solve_factored
 from implicit_wmf.kernels.objective import sum_stored_cells
 from implicit_wmf.kernels.rows import (
     Rows,
-    _light,
-    _scratch,
-    _solve_dual,
-    _solve_primal,
-    solve_rows_by_cg,
+    make_scratch,
+    set_diagonal,
+    solve_dual,
+    solve_primal,
     solve_rows_exactly,
+    solve_small_dual,
+    survey,
 )
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 
 
+WIDTH = {np.float32: 16, np.float64: 8}  # of a tile
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [4, 8, 20])
+@pytest.mark.parametrize("tiles", [1, 2, 3])
 @pytest.mark.parametrize("length", [0, 1, 7, 33])
-def test_products_fill_the_lower_triangle(size, length, dtype):
+def test_products_fill_the_upper_triangle(tiles, length, dtype):
+    size = tiles * WIDTH[dtype]
     generator = np.random.default_rng(size + length)
-    left, right = generator.standard_normal((2, size, 40)).astype(dtype)
+    left, right = generator.standard_normal((2, 40, size)).astype(dtype)
     start = generator.standard_normal((size, size)).astype(dtype)
     out = start.copy()
     add_products(left, right, size, length, out)
-    expected = start + left[:, :length] @ right[:, :length].T
-    lower = np.tril_indices(size)
-    np.testing.assert_allclose(out[lower], expected[lower], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 10)
-    above = np.triu(np.ones((size, size), dtype=bool), k=TILE)
-    np.testing.assert_array_equal(out[above], start[above])
+    expected = start + left[:length].T @ right[:length]
+    upper = np.triu_indices(size)
+    np.testing.assert_allclose(out[upper], expected[upper], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 10)
+    below = np.tril(np.ones((size, size), dtype=bool), k=-WIDTH[dtype])
+    np.testing.assert_array_equal(out[below], start[below])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [4, 8, 12, 36])
-def test_cholesky_solves(size, dtype):
+@pytest.mark.parametrize("tiles", [1, 2, 5])
+def test_cholesky_solves(tiles, dtype):
+    size = tiles * WIDTH[dtype]
     generator = np.random.default_rng(size)
     root = generator.standard_normal((size, size))
     matrix = (root @ root.T + size * np.eye(size)).astype(dtype)
     x = generator.standard_normal(size).astype(dtype)
-    factor, solution = matrix.copy(), (matrix @ x).astype(dtype)
+    factor, solution = np.triu(matrix), (matrix @ x).astype(dtype)
     assert cholesky(factor, size)
-    np.testing.assert_allclose(np.tril(factor), np.linalg.cholesky(matrix), rtol=1e-3 if dtype == np.float32 else 1e-10)
     solve_factored(factor, size, solution)
     np.testing.assert_allclose(solution, x, rtol=1e-3 if dtype == np.float32 else 1e-10, atol=1e-4)
 
 
 @pytest.mark.parametrize("bad", [-1.0, 0.0, np.nan])
-@pytest.mark.parametrize("place", [0, 5, 7])
+@pytest.mark.parametrize("place", [0, 5, 11, 15])
 def test_cholesky_reports_a_pivot_that_is_not_positive(bad, place):
-    matrix = np.eye(8)
+    matrix = np.eye(16)
     matrix[place, place] = bad
-    assert not cholesky(matrix, 8)
-
-
-def test_padding_is_to_whole_tiles():
-    assert [padded(size) for size in (0, 1, 4, 5, 64, 65)] == [0, 4, 4, 8, 64, 68]
+    assert not cholesky(matrix, 16)
 
 
 def one_row(weights, targets, regularization=1.0, background=1.0, dtype=np.float64):
@@ -75,12 +78,12 @@ def one_row(weights, targets, regularization=1.0, background=1.0, dtype=np.float
 @pytest.mark.parametrize("solver", ["exact", "cg"])
 def test_one_row_by_hand(solver):
     # d = 1: (a spectrum + sum weights h^2 + lambda) w = sum targets h = (3 x 5 + 2 x 1 + 1 x 4 + 2) w = 2 x 1 + 6 x 2
-    fixed, solved = np.array([[1.0], [2.0]]), np.array([[9.0]])
+    fixed, solved = whole_tiles(np.array([[1.0], [2.0]])), np.array([[9.0]])
     rows = one_row([2.0, 1.0], [2.0, 6.0], regularization=2.0, background=3.0)
     if solver == "exact":
-        assert solve_rows_exactly(rows, 0, 1, fixed, np.array([5.0]), solved) == -1
+        assert solve_rows_exactly(rows, 0, 1, fixed, np.full(8, 5.0), solved) == -1
     else:
-        assert solve_rows_by_cg(rows, 0, 1, fixed, np.array([5.0]), 3, solved) == -1
+        assert solve_rows_by_cg(rows, 0, 1, fixed, np.full(8, 5.0), 3, solved) == -1
     assert solved[0, 0] == pytest.approx(14 / 23, rel=1e-12)
 
 
@@ -95,24 +98,26 @@ def test_rows_outside_the_block_are_left_alone():
         np.ones(count),
         np.ones(count),
     )
-    fixed = generator.standard_normal((columns, 5))
+    fixed = whole_tiles(generator.standard_normal((columns, 5)))
     whole, part = np.full((count, 5), 7.0), np.full((count, 5), 7.0)
-    assert solve_rows_exactly(rows, 0, count, fixed, np.ones(5), whole) == -1
-    assert solve_rows_exactly(rows, 2, 4, fixed, np.ones(5), part) == -1
+    assert solve_rows_exactly(rows, 0, count, fixed, np.ones(8), whole) == -1
+    assert solve_rows_exactly(rows, 2, 4, fixed, np.ones(8), part) == -1
     np.testing.assert_array_equal(part[2:4], whole[2:4])
     assert (part[[0, 1, 4, 5]] == 7).all()
 
 
 def test_the_first_row_without_a_solution_is_reported():
     # confidence far below the background: the system is negative definite
-    fixed, solved = np.ones((1, 2)), np.zeros((1, 2))
-    assert solve_rows_exactly(one_row([-100.0], [1.0]), 0, 1, fixed, np.ones(2), solved) == 0
+    fixed, solved = whole_tiles(np.ones((1, 2))), np.zeros((1, 2))
+    rows = one_row([-100.0], [1.0])
+    assert solve_rows_exactly(rows, 0, 1, fixed, np.ones(8), solved) == 0
+    assert solve_rows_by_cg(rows, 0, 1, fixed, np.full(8, np.nan), 3, solved) == 0
 
 
 def test_a_row_solved_already_is_kept_by_conjugate_gradients():
-    fixed = np.array([[1.0, 0.5], [0.2, 2.0], [1.5, 1.0]])
+    fixed = whole_tiles(np.array([[1.0, 0.5], [0.2, 2.0], [1.5, 1.0]]))
     rows = one_row([2.0, 1.0, 3.0], [2.0, 6.0, 1.0])
-    spectrum = np.array([0.5, 4.0])
+    spectrum = np.array([0.5, 4.0, 1, 1, 1, 1, 1, 1])
     exact = np.zeros((1, 2))
     assert solve_rows_exactly(rows, 0, 1, fixed, spectrum, exact) == -1
     again = exact.copy()
@@ -131,32 +136,50 @@ def test_stored_cells_by_hand():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("count", [1, 4, 7])
-def test_dual_and_primal_are_the_same_solution(count, dtype):
+@pytest.mark.parametrize("count", [1, 4, 7, 20])
+def test_the_ways_to_solve_a_row_agree(count, dtype):
     generator = np.random.default_rng(count)
-    factors = 9
+    factors = 32
     fixed = generator.standard_normal((count, factors)).astype(dtype)
-    rows = one_row(np.arange(count), np.arange(1, count + 1), dtype=dtype)  # the first weight is 0
+    targets = np.arange(count)  # the first weight is 0, and so is its target
+    rows = one_row(np.arange(count), targets, dtype=dtype)
     solutions = []
-    for solve in (_solve_dual, _solve_primal):
-        scratch = _scratch(factors, np.dtype(dtype))
-        scratch.diagonal[:] = np.linspace(0.5, 3, factors)
+    for solve in (solve_small_dual, solve_dual, solve_primal):
+        scratch = make_scratch(fixed)
+        assert set_diagonal(rows, 0, np.linspace(0.5, 3, factors), scratch.diagonal) == 1.5
         assert solve(rows, 0, fixed, scratch)
-        solutions.append(scratch.solution[:factors].copy())
-    np.testing.assert_allclose(*solutions, rtol=1e-4 if dtype == np.float32 else 1e-11, atol=TOLERANCE[dtype])
+        solutions.append(scratch.solution.copy())
+    system = fixed.T * np.arange(count) @ fixed + np.diag(np.linspace(0.5, 3, factors) + 1)
+    expected = np.linalg.solve(system.astype(float), fixed.T.astype(float) @ targets)
+    for solution in solutions:
+        np.testing.assert_allclose(solution, expected, rtol=1e-3 if dtype == np.float32 else 1e-10, atol=1e-4)
 
 
-def test_rows_with_fewer_cells_than_factors_are_light():
-    assert _light(3, 4)
-    assert not _light(4, 4)
+def test_weights_that_the_dual_cannot_have_are_seen():
+    assert survey(one_row([1.0, 2.0], [1.0, 0.0]), 0) == (True, True)
+    assert survey(one_row([1.0, 0.0], [1.0, 0.0]), 0) == (True, True)
+    assert survey(one_row([1.0, 0.0], [1.0, 1.0]), 0) == (True, False)
+    assert survey(one_row([1.0, -0.5], [1.0, 0.0]), 0) == (True, False)
+    assert survey(one_row([1.0, 2.0], [0.0, 0.0]), 0) == (False, True)
+
+
+def test_the_diagonal_follows_the_row():
+    ones = np.ones(3)
+    rows = Rows(np.arange(4), np.zeros(3, np.int32), ones, ones, np.array([1.0, 1.0, 2.0]), ones)
+    diagonal = make_scratch(np.ones((1, 8))).diagonal
+    spectrum = np.arange(8.0)
+    for row, background in ((0, 1), (1, 1), (2, 2), (0, 1)):
+        assert set_diagonal(rows, row, spectrum, diagonal) == 1
+        np.testing.assert_array_equal(diagonal.entries, background * spectrum + 1)
+        np.testing.assert_array_equal(diagonal.inverse, 1 / (background * spectrum + 1))
 
 
 def test_preconditioning_makes_conjugate_gradients_fast_on_a_steep_spectrum():
     generator = np.random.default_rng(0)
-    factors = 30
+    factors = 32
     fixed, solved, exact = generator.standard_normal((5, factors)), np.zeros((1, factors)), np.zeros((1, factors))
     spectrum = 10.0 ** np.linspace(-3, 6, factors)
     rows = one_row(np.full(5, 1e-3), np.ones(5), regularization=0.0)
     assert solve_rows_exactly(rows, 0, 1, fixed, spectrum, exact) == -1
-    assert solve_rows_by_cg(rows, 0, 1, fixed, spectrum, 7, solved) == -1  # 5 cells: 6 eigenvalues, not 30
-    np.testing.assert_allclose(solved, exact, rtol=1e-6, atol=1e-9)
+    assert solve_rows_by_cg(rows, 0, 1, fixed, spectrum, 12, solved) == -1
+    np.testing.assert_allclose(solved, exact, rtol=1e-5, atol=1e-6)

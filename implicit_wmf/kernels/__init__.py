@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-_MODULES = ("jit", "linalg", "objective", "ranking", "rows")
+_MODULES = ("cg", "jit", "linalg", "objective", "ranking", "rows", "simd")
 
 
 def __getattr__(name: str) -> ModuleType:

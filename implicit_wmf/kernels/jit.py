@@ -10,6 +10,8 @@ from typing import Any
 import numba
 import numpy as np
 
+VECTOR_BYTES = 64  # of the vectors in kernels.simd
+
 Kernel = Callable[..., Any]
 
 # Sums may be reordered and multiplications fused, which is what makes reductions vectorise. NaN and infinity keep
@@ -40,6 +42,17 @@ def read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     view = array.view(np.ndarray)
     view.flags.writeable = False
     return view
+
+
+def whole_tiles(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """View factors as `read_only` does, or a copy with columns of zeros where their width is not whole tiles."""
+    lanes = VECTOR_BYTES // matrix.itemsize
+    width = -(-matrix.shape[1] // lanes) * lanes
+    if width == matrix.shape[1]:
+        return read_only(matrix)
+    wide = np.zeros((len(matrix), width), matrix.dtype)
+    wide[:, : matrix.shape[1]] = matrix
+    return read_only(wide)
 
 
 def _sources() -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import simd
 from .jit import block_kernel, inner
-from .linalg import TILE, add_tile, padded
 
-ITEMS = 64  # scored at a time: a multiple of TILE whose factors stay in the first-level cache up to d = 128
+ITEMS = 64  # scored at a time, whole tiles; their factors stay in the first-level cache up to d = 128
 
 
 @inner
@@ -89,6 +89,15 @@ def _offer_scores(tile, items, seen, best, progress):
     return position, length
 
 
+@inner
+def _transpose_rows(source, picks, ones, out):
+    """out[:, c] = source[picks[c]]."""
+    width = simd.tile_of(out)
+    for k in range(0, out.shape[0], width):
+        for at in range(0, out.shape[1], width):
+            simd.gather_transposed(source, picks, at, k, ones, out)
+
+
 @block_kernel
 def top_items(start, stop, vectors, candidates, item_factors, seen, ids, scores):
     """Fill ids and scores (users, N) for users start to stop - 1 of `vectors`, best first.
@@ -99,23 +108,27 @@ def top_items(start, stop, vectors, candidates, item_factors, seen, ids, scores)
     """
     indptr, indices = seen
     factors = vectors.shape[1]
+    width = simd.tile_of(vectors)
     count = stop - start
-    users = padded(count)
-    left = np.zeros((users, factors), vectors.dtype)
-    left[:count] = vectors[start:stop]
-    right = np.zeros((ITEMS, factors), vectors.dtype)
+    users = simd.padded(count, width)
+    ones = np.ones(max(users, ITEMS), vectors.dtype)
+    left = np.empty((factors, users), vectors.dtype)
+    right = np.empty((factors, ITEMS), vectors.dtype)
     tile = np.empty((users, ITEMS), vectors.dtype)
+    picks = np.full(max(users, ITEMS), start, np.int32)
+    picks[:count] += np.arange(count, dtype=np.int32)
+    _transpose_rows(vectors, picks, ones, left)
     positions = indptr[start:stop].copy()
     lengths = np.zeros(count, np.int64)
-    one = vectors.dtype.type(1)
     for begin in range(0, candidates.size, ITEMS):
         items = candidates[begin : begin + ITEMS]
-        for t in range(items.size):
-            right[t] = item_factors[items[t]]
+        picks[: items.size] = items
+        picks[items.size :] = 0
+        _transpose_rows(item_factors, picks, ones, right)
         tile[:] = 0
-        for i in range(0, users, TILE):
-            for j in range(0, ITEMS, TILE):
-                add_tile(one, left, right, i, j, factors, tile)
+        for i in range(0, users, width):
+            for j in range(0, ITEMS, width):
+                simd.add_outer(left, i, right, j, factors, tile)
         for u in range(count):
             user = start + u
             positions[u], lengths[u] = _offer_scores(

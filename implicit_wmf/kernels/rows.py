@@ -5,8 +5,10 @@ Every row i has its own d x d system A_i w_i = b_i. In the eigenbasis of the fix
     A_i = D_i + Z' diag(weights) Z,    b_i = Z' targets,    D_i = background_i * spectrum + regularization_i
 
 with Z the n_i x d factors of the row's stored cells (`indices`), `weights` their confidence above the background,
-`targets` their confidence times preference. D_i is diagonal, which is what the rotation is for. Rows with fewer cells
-than factors are solved through an n_i x n_i system (dual), the others through the d x d system itself (primal).
+`targets` their confidence times preference. D_i is diagonal, which is what the rotation is for. Rows with few cells are
+solved through an n_i x n_i system (dual), the others through the d x d system itself (primal).
+
+Here d is the padded width: factor matrices have a multiple of the tile's columns, those beyond the factors zero.
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import simd
 from .jit import block_kernel, inner
-from .linalg import add_products, cholesky, padded, solve_factored
+from .linalg import add_products, cholesky, solve_factored
 
-# Cells gathered at a time for the primal system: two panels of d x 256 stay in the second-level cache up to d = 256.
-PANEL = 256
+# Cells gathered at a time for the primal system: two panels of 128 x d floats stay in the caches up to d = 512.
+PANEL = 128
+# Rows of up to this many cells are solved by plain loops (measured: the tiles' cost is that of 16 cells).
+SMALL = 8
+# Cells to prefetch ahead. Without, exact and CG epochs take 1.2 to 1.4 times as long.
+AHEAD = 16
 
 
 class Rows(NamedTuple):
@@ -34,64 +41,97 @@ class Rows(NamedTuple):
     regularization: Any  # float64 (rows): lambda_i
 
 
+class Diagonal(NamedTuple):
+    """D_i, kept from row to row because most rows share it."""
+
+    entries: Any  # (d)
+    inverse: Any  # (d)
+    made_for: Any  # (3) float64: the row's background and regularization, and the smallest entry
+
+
 class Scratch(NamedTuple):
     """A block's working memory, for one row at a time."""
 
-    diagonal: Any  # (d)
-    system: Any  # (d, d) padded: A_i, or M of the dual
-    solution: Any  # (d) padded
-    cells: Any  # (d, PANEL) padded: gathered factors, transposed
-    weighted_cells: Any  # (d, PANEL) padded
-    scaled: Any  # (d padded, d): gathered factors of a light row
-    root: Any  # (d) padded
-    x: Any  # (d) padded
+    diagonal: Diagonal
+    solution: Any  # (d)
+    system: Any  # (d, d): A_i, or M of the dual
+    cells: Any  # (PANEL, d): gathered factors
+    weighted_cells: Any  # (PANEL, d)
+    transposed: Any  # (d, light): gathered factors of a light row, times the roots of its weights
+    scaled: Any  # (d, light): the same, divided by D_i
+    picks: Any  # (light)
+    roots: Any  # (light)
+    x: Any  # (light)
 
 
 @inner
-def _scratch(factors, dtype):
-    size = padded(factors)
+def light_limit(factors):
+    """Return the most cells that the dual is the cheaper for: n^2 d + n^3 / 3 and n d^2 + d^3 / 3 flops cross at d."""
+    return factors
+
+
+@inner
+def make_scratch(fixed):
+    """Allocate what rows against these factors need."""
+    factors = fixed.shape[1]
+    light = simd.padded(light_limit(factors), simd.tile_of(fixed))
+    size = max(factors, light)
     return Scratch(
-        np.empty(factors, dtype),
-        np.empty((size, size), dtype),
-        np.empty(size, dtype),
-        np.empty((size, PANEL), dtype),
-        np.empty((size, PANEL), dtype),
-        np.empty((size, factors), dtype),
-        np.empty(size, dtype),
-        np.empty(size, dtype),
+        Diagonal(np.empty(factors, fixed.dtype), np.empty(factors, fixed.dtype), np.full(3, np.nan)),
+        np.empty(factors, fixed.dtype),
+        np.empty((size, size), fixed.dtype),
+        np.empty((PANEL, factors), fixed.dtype),
+        np.empty((PANEL, factors), fixed.dtype),
+        np.empty((factors, light), fixed.dtype),
+        np.empty((factors, light), fixed.dtype),
+        np.empty(light, np.int32),
+        np.empty(light, fixed.dtype),
+        np.empty(light, fixed.dtype),
     )
 
 
 @inner
-def _light(count, factors):
-    """Whether the dual system is the cheaper: n^2 d + n^3 / 3 against n d^2 + d^3 / 3 flops cross at n = d."""
-    return count < factors
+def survey(rows, row):
+    """Whether the row has any target at all, and whether the dual can have it.
 
-
-@inner
-def _survey(rows, row):
-    """Whether the row has any target at all, and its smallest weight."""
+    The dual divides targets by the roots of the weights: a negative weight has none, and a target whose weight is 0
+    (confidence equal to the background) would be lost.
+    """
     any_target = False
-    smallest = np.inf
+    dual = True
     for cell in range(rows.indptr[row], rows.indptr[row + 1]):
-        any_target |= rows.targets[cell] != 0
-        smallest = min(smallest, rows.weights[cell])
-    return any_target, smallest
+        target = rows.targets[cell] != 0
+        weight = rows.weights[cell]
+        any_target |= target
+        dual &= weight > 0 or (weight == 0 and not target)
+    return any_target, dual
 
 
 @inner
-def _set_diagonal(rows, row, spectrum, diagonal):
-    """D_i; returns its smallest entry."""
+def prefetch_ahead(rows, cell, fixed):
+    """Begin to load a cell that comes soon, of this row or a later one: rows are scattered over memory."""
+    simd.prefetch_row(fixed, rows.indices[min(cell + AHEAD, rows.indices.size - 1)])
+
+
+@inner
+def set_diagonal(rows, row, spectrum, diagonal):
+    """Make D_i and its inverse, unless they are the last row's; returns the smallest entry."""
+    background, regularization = rows.background[row], rows.regularization[row]
+    entries, inverse, made_for = diagonal.entries, diagonal.inverse, diagonal.made_for
+    if background == made_for[0] and regularization == made_for[1]:
+        return made_for[2]
     smallest = np.inf
     for k in range(spectrum.size):
-        entry = rows.background[row] * spectrum[k] + rows.regularization[row]
-        diagonal[k] = entry
-        smallest = min(smallest, diagonal[k])  # as stored: float32 may have rounded it to 0
+        entries[k] = background * spectrum[k] + regularization
+        inverse[k] = 1 / entries[k]
+        smallest = min(smallest, entries[k])  # as stored: float32 may have rounded it to 0
+    made_for[0], made_for[1], made_for[2] = background, regularization, smallest
     return smallest
 
 
 @inner
-def _all_finite(vector):
+def all_finite(vector):
+    """Whether no entry is NaN or infinite."""
     total = vector.dtype.type(0)
     for k in range(vector.size):
         total += vector[k] * 0  # 0, or NaN if anything is not finite
@@ -99,102 +139,156 @@ def _all_finite(vector):
 
 
 @inner
-def _solve_primal(rows, row, fixed, scratch):
-    """Form A_i from panels of gathered factors, transposed so that the tiles reduce over cells; then Cholesky."""
-    system, cells, weighted_cells, solution = scratch.system, scratch.cells, scratch.weighted_cells, scratch.solution
+def _gather_cells(rows, begin, length, fixed, scratch):
+    """Copy a panel of the row's factors, plain and weighted, and add its share of b_i."""
+    cells, weighted_cells, solution = scratch.cells, scratch.weighted_cells, scratch.solution
+    for t in range(length):
+        prefetch_ahead(rows, begin + t, fixed)
+        vector = fixed[rows.indices[begin + t]]
+        weight = rows.weights[begin + t]
+        target = rows.targets[begin + t]
+        for k in range(vector.size):
+            cells[t, k] = vector[k]
+            weighted_cells[t, k] = weight * vector[k]
+            solution[k] += target * vector[k]
+
+
+@inner
+def solve_primal(rows, row, fixed, scratch):
+    """Form A_i from panels of gathered factors; then Cholesky."""
+    system, solution = scratch.system, scratch.solution
     factors = fixed.shape[1]
-    size = padded(factors)
-    system[:] = 0
+    for k in range(factors):
+        system[k, :factors] = 0
+        system[k, k] = scratch.diagonal.entries[k]
     solution[:] = 0
-    cells[factors:] = 0
-    weighted_cells[factors:] = 0
     for begin in range(rows.indptr[row], rows.indptr[row + 1], PANEL):
         length = min(PANEL, rows.indptr[row + 1] - begin)
-        for t in range(length):
-            vector = fixed[rows.indices[begin + t]]
-            weight = rows.weights[begin + t]
-            target = rows.targets[begin + t]
-            for k in range(factors):
-                cells[k, t] = vector[k]
-                weighted_cells[k, t] = weight * vector[k]
-                solution[k] += target * vector[k]
-        add_products(cells, weighted_cells, size, length, system)
-    for k in range(factors):
-        system[k, k] += scratch.diagonal[k]
-    for k in range(factors, size):
-        system[k, k] = 1
-    if not cholesky(system, size):
+        _gather_cells(rows, begin, length, fixed, scratch)
+        add_products(scratch.weighted_cells, scratch.cells, factors, length, system)
+    if not cholesky(system, factors):
         return False
-    solve_factored(system, size, solution)
+    solve_factored(system, factors, solution)
     return True
 
 
 @inner
-def _gather_scaled(rows, row, fixed, scale, scaled):
-    """Y = Z D^(-1/2), padded with rows of zeros."""
+def _prepare_dual(rows, row, size, fixed, scratch):
+    """Roots S of the weights, t with targets = S t, and the cells' positions, padded to whole tiles with zeros."""
     begin = rows.indptr[row]
     count = rows.indptr[row + 1] - begin
     for t in range(count):
-        vector = fixed[rows.indices[begin + t]]
-        for k in range(scale.size):
-            scaled[t, k] = vector[k] * scale[k]
-    scaled[count : padded(count)] = 0
+        prefetch_ahead(rows, begin + t, fixed)
+        root = math.sqrt(rows.weights[begin + t])
+        scratch.picks[t] = rows.indices[begin + t]
+        scratch.roots[t] = root
+        scratch.x[t] = rows.targets[begin + t] / root if root > 0 else 0
+    scratch.picks[count:size] = 0
+    scratch.roots[count:size] = 0
+    scratch.x[count:size] = 0
 
 
 @inner
-def _dual_right_side(rows, row, gram, root, x):
-    """X = t - S K c0 and root = S, in the terms of _solve_dual; `gram` holds the lower triangle of K."""
-    begin = rows.indptr[row]
-    count = rows.indptr[row + 1] - begin
-    root[:] = 0
-    x[:] = 0
-    for t in range(count):
-        root[t] = math.sqrt(rows.weights[begin + t])
-        if root[t] > 0:
-            x[t] = rows.targets[begin + t] / root[t]
-    for t in range(count):
-        target = rows.targets[begin + t]
-        if root[t] == 0 and target != 0:
-            for u in range(count):
-                x[u] -= root[u] * target * (gram[t, u] if u < t else gram[u, t])
+def solve_dual(rows, row, fixed, scratch):
+    """Solve through the n x n matrix M = I + Y D^-1 Y', with Y = S Z and S the roots of the weights.
 
-
-@inner
-def _solve_dual(rows, row, fixed, scratch):
-    """Solve through the n x n matrix M = I + S K S, with S = sqrt(weights) and K = Z D^-1 Z'.
-
-    With y = D^(1/2) w and Y = Z D^(-1/2) the system is (I + Y' S S Y) y = Y' c, c the targets. Write c = S t where a
-    cell's weight is positive and c = c0 where it is 0 (confidence equal to the background). Then by Woodbury's identity
-
-        y = Y' x,    x = c0 + S M^-1 (t - S K c0).
+    With targets c = S t the system is (D + Y' Y) w = Y' t, and by Woodbury's identity w = D^-1 Y' M^-1 t.
     """
-    system, scaled, root, x, solution = scratch.system, scratch.scaled, scratch.root, scratch.x, scratch.solution
+    system, transposed, scaled = scratch.system, scratch.transposed, scratch.scaled
     factors = fixed.shape[1]
-    begin = rows.indptr[row]
-    count = rows.indptr[row + 1] - begin
-    size = padded(count)
-    scale = scratch.diagonal
+    tile = simd.tile_of(fixed)
+    count = rows.indptr[row + 1] - rows.indptr[row]
+    size = simd.padded(count, tile)
+    _prepare_dual(rows, row, size, fixed, scratch)
+    for k in range(0, factors, tile):
+        for at in range(0, size, tile):
+            simd.gather_transposed(fixed, scratch.picks, at, k, scratch.roots, transposed)
     for k in range(factors):
-        scale[k] = 1 / math.sqrt(scale[k])
-    _gather_scaled(rows, row, fixed, scale, scaled)
-    system[:size, :size] = 0
-    add_products(scaled, scaled, size, factors, system)
-    _dual_right_side(rows, row, system, root, x)
+        for t in range(size):
+            scaled[k, t] = scratch.diagonal.inverse[k] * transposed[k, t]
     for t in range(size):
-        for u in range(t + 1):
-            system[t, u] *= root[t] * root[u]
-        system[t, t] += 1
+        system[t, :size] = 0
+        system[t, t] = 1
+    add_products(transposed, scaled, size, factors, system)
     if not cholesky(system, size):
         return False
-    solve_factored(system, size, x)
+    solve_factored(system, size, scratch.x)
+    _combine_cells(count, fixed, scratch)
+    return True
+
+
+@inner
+def _combine_cells(count, fixed, scratch):
+    """W = D^-1 sum_t (S x)_t z_t, from the factors' own rows: cheaper than sums along the transposed ones."""
+    solution = scratch.solution
     solution[:] = 0
     for t in range(count):
-        coefficient = root[t] * x[t] if root[t] > 0 else rows.targets[begin + t]
-        for k in range(factors):
-            solution[k] += coefficient * scaled[t, k]
-    for k in range(factors):
-        solution[k] *= scale[k]
+        vector = fixed[scratch.picks[t]]
+        coefficient = scratch.roots[t] * scratch.x[t]
+        for k in range(solution.size):
+            solution[k] += coefficient * vector[k]
+    for k in range(solution.size):
+        solution[k] *= scratch.diagonal.inverse[k]
+
+
+@inner
+def solve_small_dual(rows, row, fixed, scratch):
+    """Solve as `solve_dual` does, with plain dot products: for a few cells a tile is mostly padding."""
+    cells, weighted_cells, system = scratch.cells, scratch.weighted_cells, scratch.system
+    count = rows.indptr[row + 1] - rows.indptr[row]
+    _prepare_dual(rows, row, count, fixed, scratch)
+    for t in range(count):
+        vector = fixed[scratch.picks[t]]
+        for k in range(vector.size):
+            cells[t, k] = scratch.roots[t] * vector[k]
+            weighted_cells[t, k] = scratch.diagonal.inverse[k] * cells[t, k]
+        for u in range(t + 1):
+            total = fixed.dtype.type(0)
+            for k in range(vector.size):
+                total += cells[u, k] * weighted_cells[t, k]
+            system[u, t] = total
+        system[t, t] += 1
+    if not _solve_small(system, count, scratch.x):
+        return False
+    _combine_cells(count, fixed, scratch)
     return True
+
+
+@inner
+def _solve_small(system, count, x):
+    """Solve a system of a few rows in place, by Cholesky of its upper triangle."""
+    for t in range(count):
+        pivot = system[t, t]
+        value = x[t]
+        for u in range(t):
+            total = system[u, t]
+            for v in range(u):
+                total -= system[v, u] * system[v, t]
+            total *= system[u, u]
+            system[u, t] = total
+            pivot -= total * total
+            value -= total * x[u]
+        if not pivot > 0:
+            return False
+        system[t, t] = 1 / math.sqrt(pivot)
+        x[t] = value * system[t, t]
+    for t in range(count - 1, -1, -1):
+        value = x[t]
+        for u in range(t + 1, count):
+            value -= system[t, u] * x[u]
+        x[t] = value * system[t, t]
+    return True
+
+
+@inner
+def solve_row(rows, row, fixed, scratch, dual):
+    """Solve by the cheapest way for the row's number of cells; `dual` is whether it may be the dual."""
+    count = rows.indptr[row + 1] - rows.indptr[row]
+    if not dual or count > light_limit(fixed.shape[1]):
+        return solve_primal(rows, row, fixed, scratch)
+    if count > SMALL:
+        return solve_dual(rows, row, fixed, scratch)
+    return solve_small_dual(rows, row, fixed, scratch)
 
 
 @block_kernel
@@ -203,94 +297,14 @@ def solve_rows_exactly(rows, start, stop, fixed, spectrum, solved):
 
     Returns -1, or the index of the first row without a finite solution in this precision.
     """
-    factors = fixed.shape[1]
-    scratch = _scratch(factors, fixed.dtype)
+    scratch = make_scratch(fixed)
     for row in range(start, stop):
-        count = rows.indptr[row + 1] - rows.indptr[row]
-        any_target, smallest_weight = _survey(rows, row)
+        any_target, dual = survey(rows, row)
         if not any_target:  # b_i = 0
             solved[row] = 0
             continue
-        smallest = _set_diagonal(rows, row, spectrum, scratch.diagonal)
-        if _light(count, factors) and smallest_weight >= 0 and smallest > 0:
-            solvable = _solve_dual(rows, row, fixed, scratch)
-        else:
-            solvable = _solve_primal(rows, row, fixed, scratch)
-        if not (solvable and _all_finite(scratch.solution)):
+        dual &= set_diagonal(rows, row, spectrum, scratch.diagonal) > 0
+        if not (solve_row(rows, row, fixed, scratch, dual) and all_finite(scratch.solution)):
             return row
-        solved[row] = scratch.solution[:factors]
+        solved[row] = scratch.solution[: solved.shape[1]]
     return -1
-
-
-@inner
-def _apply_system(rows, row, fixed, diagonal, vector, out):
-    """Out = A_i vector, through the stored cells: 4 n d flops, no d x d matrix."""
-    for k in range(diagonal.size):
-        out[k] = diagonal[k] * vector[k]
-    for cell in range(rows.indptr[row], rows.indptr[row + 1]):
-        other = fixed[rows.indices[cell]]
-        score = fixed.dtype.type(0)
-        for k in range(diagonal.size):
-            score += other[k] * vector[k]
-        score *= rows.weights[cell]
-        for k in range(diagonal.size):
-            out[k] += score * other[k]
-
-
-@inner
-def _inner_product(left, right):
-    total = left.dtype.type(0)
-    for k in range(left.size):
-        total += left[k] * right[k]
-    return total
-
-
-@block_kernel
-def solve_rows_by_cg(rows, start, stop, fixed, spectrum, steps, solved):
-    """Take `steps` conjugate-gradient steps for rows start to stop - 1 from what `solved` holds, preconditioned by D_i.
-
-    Returns as the exact kernel does. A row that is solved to the last bit stops early.
-    """
-    factors = fixed.shape[1]
-    diagonal = np.empty(factors, fixed.dtype)
-    residual = np.empty(factors, fixed.dtype)
-    direction = np.empty(factors, fixed.dtype)
-    image = np.empty(factors, fixed.dtype)
-    for row in range(start, stop):
-        any_target, _ = _survey(rows, row)
-        if not any_target:
-            solved[row] = 0
-            continue
-        if not _set_diagonal(rows, row, spectrum, diagonal) > 0:
-            return row
-        _apply_system(rows, row, fixed, diagonal, solved[row], residual)
-        residual *= -1
-        for cell in range(rows.indptr[row], rows.indptr[row + 1]):
-            residual += rows.targets[cell] * fixed[rows.indices[cell]]
-        slope = _divide(residual, diagonal, direction)
-        converged = slope * np.finfo(fixed.dtype).eps ** 2
-        for _ in range(steps):
-            if slope <= converged:
-                break
-            _apply_system(rows, row, fixed, diagonal, direction, image)
-            step = slope / _inner_product(direction, image)
-            for k in range(factors):
-                solved[row, k] += step * direction[k]
-                residual[k] -= step * image[k]
-            previous = slope
-            slope = _divide(residual, diagonal, image)
-            for k in range(factors):
-                direction[k] = image[k] + slope / previous * direction[k]
-        if not _all_finite(solved[row]):
-            return row
-    return -1
-
-
-@inner
-def _divide(residual, diagonal, out):
-    """Precondition: out = residual / diagonal; returns residual . out."""
-    total = residual.dtype.type(0)
-    for k in range(residual.size):
-        out[k] = residual[k] / diagonal[k]
-        total += residual[k] * out[k]
-    return total

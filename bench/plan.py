@@ -1,0 +1,143 @@
+"""What is measured: shapes, numbers of factors and objectives, in full and in the tiny version that tests run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A synthetic data set: users x items with this many interactions."""
+
+    users: int
+    items: int
+    interactions: int
+
+    def __str__(self) -> str:
+        return f"{self.users:,} x {self.items:,}, {self.interactions:,}"
+
+
+MOVIELENS = "MovieLens 1M"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The objective that all contestants minimise; field names are those of WMF."""
+
+    alpha: float
+    regularization: float
+    weighting: str = "linear"
+    unobserved_weight: float = 1.0
+    regularization_exponent: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.weighting}, alpha = {self.alpha:g}, alpha0 = {self.unobserved_weight:g}, "
+            f"lambda = {self.regularization:g}, nu = {self.regularization_exponent:g}"
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of WMF."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One version of the benchmark."""
+
+    name: str
+    rounds: int
+    epochs: int
+    epoch_objective: Objective
+    dense: Shape
+    others: tuple[Shape, ...]
+    exact_factors: tuple[int, ...]
+    # implicit's Cholesky is left out above this: a minute an epoch tells nobody anything new
+    implicit_exact_up_to: int
+    cg_factors: tuple[int, ...]
+    checkpoints: tuple[int, int]
+    target_objectives: tuple[Objective, ...]
+    movielens_objectives: tuple[Objective, ...]
+    target_factors: int
+    default_epochs: int
+    share_factors: tuple[int, ...]
+    thread_factors: int
+    growth_contestants: tuple[str, ...]
+    growth: tuple[Shape, ...]
+    growth_factors: tuple[int, ...]
+    big: Shape
+    big_factors: int
+    big_epochs: int
+    compile_solvers: tuple[str, ...]
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes of the sections that use several."""
+        return self.dense, *self.others
+
+
+def _ials(unobserved_weight: float, regularization: float) -> Objective:
+    return Objective(1.0, regularization, "ials", unobserved_weight, 1.0)
+
+
+_DENSE = Shape(50_000, 10_000, 3_620_000)
+
+
+def _grown(interactions: int) -> Shape:
+    """Shape with as many interactions a user and an item as the dense one."""
+    users, items = (round(count * interactions / _DENSE.interactions) for count in (_DENSE.users, _DENSE.items))
+    return Shape(users, items, interactions)
+
+
+FULL = Plan(
+    name="full",
+    rounds=3,
+    epochs=3,
+    epoch_objective=Objective(1.0, 0.01),
+    dense=_DENSE,
+    others=(Shape(300_000, 50_000, 2_850_000),),
+    exact_factors=(64, 128, 256),
+    implicit_exact_up_to=128,
+    cg_factors=(64, 128, 256, 512),
+    checkpoints=(5, 15),
+    target_objectives=(Objective(10.0, 0.01), Objective(40.0, 0.01)),
+    movielens_objectives=(_ials(0.01, 0.007), _ials(0.003, 0.0003)),
+    target_factors=64,
+    default_epochs=15,
+    share_factors=(64, 128, 256, 512),
+    thread_factors=128,
+    growth_contestants=("ours exact", "ours cg 3", "ours auto"),
+    growth=tuple(_grown(millions * 1_000_000) for millions in (1, 2, 4, 8, 16)),
+    growth_factors=(16, 32, 64, 128, 256, 512),
+    big=Shape(138_493, 26_744, 20_000_000),
+    big_factors=128,
+    big_epochs=16,
+    compile_solvers=("auto", "exact", "cg"),
+)
+
+QUICK = Plan(
+    name="quick",
+    rounds=1,
+    epochs=2,
+    epoch_objective=FULL.epoch_objective,
+    dense=Shape(600, 200, 9_000),
+    others=(),
+    exact_factors=(16,),
+    implicit_exact_up_to=16,
+    cg_factors=(16,),
+    checkpoints=(2, 4),
+    target_objectives=(Objective(40.0, 0.01),),
+    movielens_objectives=(),
+    target_factors=16,
+    default_epochs=4,
+    share_factors=(16,),
+    thread_factors=16,
+    growth_contestants=("ours auto",),
+    growth=(Shape(600, 200, 9_000), Shape(1_200, 400, 18_000)),
+    growth_factors=(16, 32),
+    big=Shape(600, 200, 9_000),
+    big_factors=16,
+    big_epochs=3,
+    compile_solvers=("auto",),
+)

@@ -1,0 +1,129 @@
+"""One measurement in a process of its own: a JSON job as the only argument, the JSON result as the last line printed.
+
+A process each, because idle threads of one library's pool spin for a while and would steal time from the next.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Job = dict[str, Any]
+
+
+def fit(job: Job) -> Job:
+    """Time epochs after a warm-up epoch, then follow the objective for `curve` epochs, untimed, from the same start."""
+    from .contestants import make
+    from .data import load
+    from .plan import Objective
+
+    contestant = make(
+        job["contestant"], load(job["data"]), Objective(**job["objective"]), job["factors"], job["threads"]
+    )
+    # compilation, first touch of memory, start of thread pools: the user's time as well, but measured by itself
+    began = time.perf_counter()
+    contestant.seconds(1)
+    affordable = int(job["budget"] / (time.perf_counter() - began))
+    epochs = job["epochs"] if job["all_epochs"] else max(1, min(job["epochs"], affordable))
+    return {"seconds": contestant.seconds(epochs), "losses": contestant.losses(job["curve"]) if job["curve"] else []}
+
+
+def fit_with_memory(job: Job) -> Job:
+    """Time a whole fit of ours and its peak memory, compilation done before on a tiny matrix."""
+    from implicit_wmf import WMF
+    from implicit_wmf.datasets import synthetic
+
+    from .data import load
+
+    settings = {**job["objective"], "factors": job["factors"], "solver": "auto", "num_threads": job["threads"]}
+    WMF(**settings, iterations=1, random_state=0).fit(synthetic(300, 200, 5_000, random_state=0), progress=False)
+    before = _peak_memory()
+    counts = load(job["data"])
+    began = time.perf_counter()
+    model = WMF(**settings, iterations=job["epochs"], random_state=0).fit(counts, track_loss=False, progress=False)
+    seconds = time.perf_counter() - began
+    csr = counts.data.nbytes + counts.indices.nbytes + counts.indptr.nbytes
+    transpose = counts.data.nbytes + counts.indices.nbytes + (counts.shape[1] + 1) * counts.indptr.itemsize
+    return {
+        "seconds": seconds,
+        "epoch_seconds": [record.seconds for record in model.history],
+        "before": before,
+        "peak": _peak_memory(),
+        "csr": csr,
+        "transpose": transpose,
+        "factors": model.user_factors.nbytes + model.item_factors.nbytes,
+    }
+
+
+def _peak_memory() -> int | None:
+    """VmHWM of this process in bytes; getrusage would count what the parent had before exec as well."""
+    status = Path("/proc/self/status")
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(peak[1]) * 1024 if peak else None
+
+
+def first_fit(job: Job) -> Job:
+    """Time the import and the first fit; whether the cache is cold is up to NUMBA_CACHE_DIR."""
+    began = time.perf_counter()
+    from implicit_wmf import WMF
+    from implicit_wmf.datasets import synthetic
+
+    imported = time.perf_counter()
+    counts = synthetic(300, 200, 5_000, random_state=0)
+    made = time.perf_counter()
+    WMF(factors=16, solver=job["solver"], iterations=1, random_state=0).fit(counts, progress=False)
+    return {"import": imported - began, "fit": time.perf_counter() - made}
+
+
+def sgemm(job: Job) -> Job:
+    """Measure the best rate of NumPy's float32 product 2048 x 2048 x 2048, in flops a second."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    size = 2048
+    left, right = np.random.default_rng(0).standard_normal((2, size, size), dtype=np.float32)
+    seconds = []
+    with threadpool_limits(limits=job["threads"], user_api="blas"):
+        for _ in range(job["repetitions"]):
+            began = time.perf_counter()
+            left @ right
+            seconds.append(time.perf_counter() - began)
+    return {"rate": 2 * size**3 / min(seconds)}
+
+
+def blas(job: Job) -> Job:
+    """Report the BLAS libraries that NumPy and SciPy load, and the kernel each of them has chosen."""
+    import numpy  # noqa: F401
+    import scipy.linalg.blas  # noqa: F401
+    from threadpoolctl import threadpool_info
+
+    keys = ("internal_api", "version", "architecture", "num_threads")
+    libraries = [[str(pool.get(key, "?")) for key in keys] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {"libraries": sorted(libraries)}
+
+
+def check(job: Job) -> list[dict[str, object]]:
+    """Run the self-check."""
+    from .selfcheck import selfcheck
+
+    return selfcheck(job["peers"], job["threads"])
+
+
+TASKS: dict[str, Callable[[Job], Any]] = {
+    "fit": fit,
+    "fit_with_memory": fit_with_memory,
+    "first_fit": first_fit,
+    "sgemm": sgemm,
+    "blas": blas,
+    "selfcheck": check,
+}
+
+
+if __name__ == "__main__":
+    task = json.loads(sys.argv[1])
+    print(json.dumps(TASKS[task["task"]](task)))

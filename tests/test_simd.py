@@ -1,0 +1,136 @@
+"""Each register-blocked operation against its twin in plain Python, which defines it."""
+
+import numpy as np
+import pytest
+from conftest import COMPILED
+
+from implicit_wmf.kernels import simd
+from implicit_wmf.kernels.jit import inner
+
+pytestmark = pytest.mark.skipif(not COMPILED, reason="interpreted, the two are one")
+DTYPES = [np.float32, np.float64]
+
+
+def tolerance(dtype):
+    return {"rtol": 2e-4, "atol": 2e-4} if dtype == np.float32 else {"rtol": 1e-11, "atol": 1e-11}
+
+
+@inner
+def add_outer(left, i, right, j, length, out):
+    simd.add_outer(left, i, right, j, length, out)
+
+
+@inner
+def factor(matrix, i):
+    return simd.factor(matrix, i)
+
+
+@inner
+def solve(matrix, i, j):
+    simd.solve(matrix, i, j)
+
+
+@inner
+def forward(matrix, i, x, size):
+    simd.substitute_forward(matrix, i, x, size)
+
+
+@inner
+def back(matrix, i, x, size):
+    simd.substitute_back(matrix, i, x, size)
+
+
+@inner
+def gather(source, picks, at, k, roots, out):
+    simd.gather_transposed(source, picks, at, k, roots, out)
+
+
+def width(dtype):
+    return 64 // np.dtype(dtype).itemsize
+
+
+def positive_definite(size, dtype, seed=0):
+    root = np.random.default_rng(seed).standard_normal((size, size))
+    return (root @ root.T + size * np.eye(size)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_add_outer(length, dtype):
+    tile = width(dtype)
+    generator = np.random.default_rng(length)
+    left, right = generator.standard_normal((2, 5, 3 * tile)).astype(dtype)
+    out = generator.standard_normal((3 * tile, 3 * tile)).astype(dtype)
+    expected = out.copy()
+    simd._add_outer_plain(left, tile, right, 2 * tile, length, expected)
+    add_outer(left, tile, right, 2 * tile, length, out)
+    np.testing.assert_allclose(out, expected, **tolerance(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_factor_and_solve_make_a_cholesky_factor(dtype):
+    tile = width(dtype)
+    size = 3 * tile
+    matrix = positive_definite(size, dtype)
+    compiled, plain = matrix.copy(), matrix.copy()
+    for i in range(0, size, tile):
+        assert factor(compiled, i)
+        assert simd._factor_plain(plain, i)
+        np.testing.assert_allclose(
+            compiled[i : i + tile, i : i + tile], plain[i : i + tile, i : i + tile], **tolerance(dtype)
+        )
+        for j in range(i + tile, size, tile):
+            solve(compiled, i, j)
+            simd._solve_plain(plain, i, j)
+    np.testing.assert_allclose(compiled, plain, **tolerance(dtype))
+    expected = np.linalg.cholesky(matrix.astype(float)).T
+    np.testing.assert_allclose(np.triu(compiled, 1), np.triu(expected, 1), **tolerance(dtype))
+    np.testing.assert_allclose(1 / np.diag(compiled), np.diag(expected), **tolerance(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan])
+def test_factor_reports_a_pivot_that_is_not_positive(bad, dtype):
+    tile = width(dtype)
+    for place in (0, 1, tile - 1):
+        matrix = np.eye(tile, dtype=dtype)
+        matrix[place, place] = bad
+        assert not factor(matrix.copy(), 0)
+        assert not simd._factor_plain(matrix, 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tiles", [1, 2, 3])
+def test_substitution(tiles, dtype):
+    tile = width(dtype)
+    size = tiles * tile
+    upper = np.ascontiguousarray(np.linalg.cholesky(positive_definite(size, float)).T.astype(dtype))
+    upper[np.diag_indices(size)] = 1 / np.diag(upper)
+    x = np.random.default_rng(1).standard_normal(size).astype(dtype)
+    for ours, plain, order in (
+        (forward, simd._substitute_forward_plain, range(tiles)),
+        (back, simd._substitute_back_plain, reversed(range(tiles))),
+    ):
+        first, second = x.copy(), x.copy()
+        for step in order:
+            ours(upper, step * tile, first, size)
+            plain(upper, step * tile, second, size)
+            np.testing.assert_allclose(first, second, **tolerance(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gather_transposed(dtype):
+    tile = width(dtype)
+    generator = np.random.default_rng(3)
+    source = generator.standard_normal((9, 2 * tile)).astype(dtype)
+    picks = generator.integers(0, 9, 2 * tile).astype(np.int32)
+    roots = generator.random(2 * tile).astype(dtype)
+    out, expected = np.zeros((2, 2 * tile, 2 * tile), dtype)
+    gather(source, picks, tile, tile, roots, out)
+    simd._gather_transposed_plain(source, picks, tile, tile, roots, expected)
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(out[tile:, tile:], (roots * source[picks].T)[tile:, tile:])
+
+
+def test_padding_is_to_whole_tiles():
+    assert [simd.padded(size, 16) for size in (0, 1, 16, 17)] == [0, 16, 16, 32]
