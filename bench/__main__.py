@@ -21,6 +21,8 @@ def main() -> None:
         _selfcheck(lab)
         return
     plan = QUICK if arguments.quick else FULL
+    if arguments.factors:
+        plan = plan.only_factors(arguments.factors)
     lab.rounds = arguments.rounds or plan.rounds
     report = Report(arguments.output)
     report.header(lab, plan)
@@ -43,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("command", choices=["speed", "selfcheck"])
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections to run; by default all")
     parser.add_argument("--quick", action="store_true", help="tiny data, one round: shows that everything runs")
+    parser.add_argument("--factors", nargs="+", type=_positive, metavar="D", help="only these numbers of factors")
     parser.add_argument("--rounds", type=_positive, help="interleaved repetitions (default 3; 1 with --quick)")
     parser.add_argument("--threads", type=_positive, default=2, help="threads of every contestant (default 2)")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -70,6 +70,14 @@ class Plan:
     big_factors: int
     big_epochs: int
     compile_solvers: tuple[str, ...]
+
+    def only_factors(self, wanted: list[int]) -> Plan:
+        """Make a plan that leaves out the other numbers of factors, and says so in its name."""
+        kept = {
+            section: tuple(factors for factors in getattr(self, section) if factors in wanted)
+            for section in ("exact_factors", "cg_factors", "share_factors", "growth_factors")
+        }
+        return replace(self, name=f"{self.name}, d = {', '.join(map(str, wanted))} only", **kept)
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

@@ -246,3 +246,10 @@ def test_full_plan_has_the_shapes_it_promises():
     density = {round(shape.interactions / shape.users, 1) for shape in FULL.growth}
     assert density == {72.4}
     assert str(FULL.big) == "138,493 x 26,744, 20,000,000"
+
+
+def test_a_plan_can_be_limited_to_some_numbers_of_factors():
+    plan = FULL.only_factors([64, 512])
+    assert (plan.exact_factors, plan.cg_factors, plan.share_factors) == ((64,), (64, 512), (64, 512))
+    assert plan.growth == FULL.growth
+    assert plan.name == "full, d = 64, 512 only"
