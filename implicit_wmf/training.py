@@ -30,7 +30,7 @@ _BLAS_ROWS = 1024
 _PARTIAL_SUMS = 16
 # Row solves: enough blocks to balance, none so long (about 10 ms) that Ctrl-C seems dead.
 _MIN_BLOCKS = 64
-_BLOCK_FLOPS = 2e8
+_BLOCK_FLOPS = 1.5e9
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,11 @@ class Scratch(NamedTuple):
 
     diagonal: Diagonal
     solution: Any  # (d)
-    system: Any  # (d, d): A_i, or M of the dual
-    cells: Any  # (PANEL, d): gathered factors
-    weighted_cells: Any  # (PANEL, d)
-    transposed: Any  # (d, light): gathered factors of a light row, times the roots of its weights
-    scaled: Any  # (d, light): the same, divided by D_i
+    system: Any  # (d, d and a tile): A_i, or M of the dual
+    cells: Any  # (PANEL, d and a tile): gathered factors
+    weighted_cells: Any  # (PANEL, d and a tile)
+    transposed: Any  # (d, light and a tile): gathered factors of a light row, times the roots of its weights
+    scaled: Any  # (d, light and a tile): the same, divided by D_i
     picks: Any  # (light)
     roots: Any  # (light)
     x: Any  # (light)
@@ -74,16 +74,18 @@ def light_limit(factors):
 def make_scratch(fixed):
     """Allocate what rows against these factors need."""
     factors = fixed.shape[1]
-    light = simd.padded(light_limit(factors), simd.tile_of(fixed))
-    size = max(factors, light)
+    tile = simd.tile_of(fixed)
+    light = simd.padded(light_limit(factors), tile)
+    # One cache line more a row: strides of powers of two would put the rows of a tile in the same few cache sets.
+    wide = factors + tile
     return Scratch(
         Diagonal(np.empty(factors, fixed.dtype), np.empty(factors, fixed.dtype), np.full(3, np.nan)),
         np.empty(factors, fixed.dtype),
-        np.empty((size, size), fixed.dtype),
-        np.empty((PANEL, factors), fixed.dtype),
-        np.empty((PANEL, factors), fixed.dtype),
-        np.empty((factors, light), fixed.dtype),
-        np.empty((factors, light), fixed.dtype),
+        np.empty((factors, wide), fixed.dtype),
+        np.empty((PANEL, wide), fixed.dtype),
+        np.empty((PANEL, wide), fixed.dtype),
+        np.empty((factors, light + tile), fixed.dtype),
+        np.empty((factors, light + tile), fixed.dtype),
         np.empty(light, np.int32),
         np.empty(light, fixed.dtype),
         np.empty(light, fixed.dtype),
