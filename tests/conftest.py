@@ -1,8 +1,11 @@
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.sparse import coo_array, csr_array
+
+from implicit_wmf import WMF, Interactions
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
@@ -29,3 +32,20 @@ def awkward_counts(users=30, items=80, seed=0):
 @pytest.fixture
 def counts():
     return to_sparse(awkward_counts())
+
+
+@pytest.fixture
+def frame():
+    return pd.DataFrame(
+        {
+            "who": ["eva", "ann", "eva", "bob", "ann", "cy"],
+            "what": ["tea", "tea", "jam", "jam", "rye", "tea"],
+            "n": [2, 1, 4, 1, 1, 3],
+        }
+    )
+
+
+@pytest.fixture
+def model(frame):
+    data = Interactions.from_frame(frame, user="who", item="what", value="n")
+    return WMF(2, iterations=3, random_state=0).fit(data)

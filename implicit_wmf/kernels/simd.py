@@ -1,14 +1,14 @@
-"""Register-blocked operations on square tiles, written on LLVM's vector types.
+"""Register-blocked operations on square tiles.
 
 They are what LLVM's own vectoriser does not find: an accumulator tile that stays in registers over a whole loop. With
 16 floats a vector (8 doubles) a tile is 16 x 16 (8 x 8): 16 accumulators, one load and 16 broadcasts for 16 vector
-multiply-adds. LLVM splits the vectors where the machine's are shorter, so the code is right everywhere and fastest with
-512-bit registers.
+multiply-adds.
 
 Matrices are C-ordered and padded: rows have a multiple of the tile's width, and reads and writes are of whole tiles.
 Factorizations are of upper triangles, A = R' R, because then every inner loop runs along rows.
 
-Each operation has a twin in plain Python, which defines it: tests compare the two, and ``NUMBA_DISABLE_JIT=1`` runs it.
+Each operation is defined here in plain Python, which ``NUMBA_DISABLE_JIT=1`` runs, and compiled from
+:mod:`implicit_wmf.kernels.simd_code`; tests compare the two.
 """
 
 from __future__ import annotations
@@ -17,14 +17,9 @@ import math
 from typing import Any
 
 import numba
-from llvmlite import ir
-from numba.core import cgutils
-from numba.extending import intrinsic
 
+from . import simd_code
 from .jit import VECTOR_BYTES, inner
-
-_INDEX = ir.IntType(64)
-_LANE = ir.IntType(32)
 
 
 @inner
@@ -37,97 +32,6 @@ def tile_of(matrix):
 def padded(size, tile):
     """Round up to whole tiles."""
     return (size + tile - 1) // tile * tile
-
-
-class _Vectors:
-    """The instructions that the operations are made of, for one element type."""
-
-    def __init__(self, builder: Any, dtype: Any) -> None:
-        self.builder = builder
-        self.element = ir.FloatType() if dtype == numba.types.float32 else ir.DoubleType()
-        self.bytes = 4 if dtype == numba.types.float32 else 8
-        self.lanes = VECTOR_BYTES // self.bytes
-        self.type = ir.VectorType(self.element, self.lanes)
-
-    def _intrinsic(self, name: str, kind: Any, arguments: int) -> Any:
-        function = ir.FunctionType(kind, [kind] * arguments)
-        return cgutils.get_or_insert_function(self.builder.module, function, name)
-
-    def load(self, pointer: Any) -> Any:
-        vector = self.builder.load(self.builder.bitcast(pointer, self.type.as_pointer()))
-        vector.align = self.bytes
-        return vector
-
-    def store(self, vector: Any, pointer: Any) -> None:
-        store = self.builder.store(vector, self.builder.bitcast(pointer, self.type.as_pointer()))
-        store.align = self.bytes
-
-    def splat(self, scalar: Any) -> Any:
-        undefined = ir.Constant(self.type, ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, _LANE(0))
-        lanes = ir.Constant(ir.VectorType(_LANE, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, undefined, lanes)
-
-    def multiply_add(self, left: Any, right: Any, addend: Any) -> Any:
-        letter = "f32" if self.bytes == 4 else "f64"
-        function = self._intrinsic(f"llvm.fmuladd.v{self.lanes}{letter}", self.type, 3)
-        return self.builder.call(function, [left, right, addend])
-
-    def keep_from(self, vector: Any, first: int) -> Any:
-        """Zero the lanes before `first`."""
-        lanes = [lane + self.lanes if lane < first else lane for lane in range(self.lanes)]
-        return self.builder.shuffle_vector(
-            vector, self.constant(0.0), ir.Constant(ir.VectorType(_LANE, self.lanes), lanes)
-        )
-
-    def constant(self, number: float) -> Any:
-        return ir.Constant(self.type, [number] * self.lanes)
-
-    def square_root(self, vector: Any) -> Any:
-        letter = "f32" if self.bytes == 4 else "f64"
-        return self.builder.call(self._intrinsic(f"llvm.sqrt.v{self.lanes}{letter}", self.type, 1), [vector])
-
-
-class _Matrix:
-    """Addresses within a C-ordered 2-D array."""
-
-    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
-        array = cgutils.create_struct_proxy(kind)(context, builder, value)
-        self.builder = builder
-        self.data = array.data
-        self.stride = cgutils.unpack_tuple(builder, array.shape)[1]
-
-    def at(self, row: Any, column: Any) -> Any:
-        return self.builder.gep(self.data, [self.builder.add(self.builder.mul(row, self.stride), column)])
-
-
-def _data(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """Address of a 1-D array's first entry."""
-    return cgutils.create_struct_proxy(kind)(context, builder, value).data
-
-
-def _offset(builder: Any, index: Any, by: int) -> Any:
-    return builder.add(index, _INDEX(by))
-
-
-def _load_tile(vectors: _Vectors, matrix: _Matrix, i: Any, j: Any) -> list[Any]:
-    """Accumulators that begin as a tile; LLVM keeps these stack slots in registers."""
-    builder = vectors.builder
-    rows = [vectors.load(matrix.at(_offset(builder, i, r), j)) for r in range(vectors.lanes)]
-    return [cgutils.alloca_once_value(builder, row) for row in rows]
-
-
-def _store_tile(vectors: _Vectors, rows: list[Any], matrix: _Matrix, i: Any, j: Any) -> None:
-    for r, row in enumerate(rows):
-        vectors.store(row, matrix.at(_offset(vectors.builder, i, r), j))
-
-
-def _accumulate(vectors: _Vectors, tile: list[Any], left: Any, right: Any) -> None:
-    """tile[r] += left[r] * right, with left an address of scalars and right a vector."""
-    builder = vectors.builder
-    for r, row in enumerate(tile):
-        scalar = vectors.splat(builder.load(builder.gep(left, [_INDEX(r)])))
-        builder.store(vectors.multiply_add(scalar, right, builder.load(row)), row)
 
 
 def _add_outer_plain(left, i, right, j, length, out):
@@ -201,218 +105,11 @@ def _prefetch_row_plain(matrix, row):
     """Begin to load a row into the caches; changes nothing."""
 
 
-@intrinsic
-def _add_outer(typingctx: Any, left: Any, i: Any, right: Any, j: Any, length: Any, out: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = _Vectors(builder, out.dtype)
-        lefts, rights, outs = (_Matrix(context, builder, signature.args[k], arguments[k]) for k in (0, 2, 5))
-        row, column, count = arguments[1], arguments[3], arguments[4]
-        tile = _load_tile(vectors, outs, row, column)
-        with cgutils.for_range(builder, count, intp=_INDEX) as loop:
-            _accumulate(vectors, tile, lefts.at(loop.index, row), vectors.load(rights.at(loop.index, column)))
-        _store_tile(vectors, [builder.load(slot) for slot in tile], outs, row, column)
-        return context.get_dummy_value()
-
-    return numba.types.void(left, i, right, j, length, out), generate
-
-
-def _subtract_rows_above(vectors: _Vectors, matrix: _Matrix, i: Any, j: Any) -> list[Any]:
-    """Load the tile at (i, j) less R[:i, i:i+tile]' R[:i, j:j+tile], as a list of vectors."""
-    builder = vectors.builder
-    tile = _load_tile(vectors, matrix, i, j)
-    with cgutils.for_range(builder, i, intp=_INDEX) as loop:
-        right = builder.fneg(vectors.load(matrix.at(loop.index, j)))
-        _accumulate(vectors, tile, matrix.at(loop.index, i), right)
-    return [builder.load(slot) for slot in tile]
-
-
-@intrinsic
-def _factor(typingctx: Any, matrix: Any, i: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = _Vectors(builder, matrix.dtype)
-        whole = _Matrix(context, builder, matrix, arguments[0])
-        rows = _subtract_rows_above(vectors, whole, arguments[1], arguments[1])
-        zero, one = (ir.Constant(vectors.element, number) for number in (0.0, 1.0))
-        pivots = ir.Constant(vectors.type, ir.Undefined)
-        positive = cgutils.true_bit
-        # Elimination without roots, so that each of the dependent steps waits for one division only; rows are scaled
-        # by the roots of their pivots afterwards, all at once.
-        for r in range(vectors.lanes):
-            pivot = builder.extract_element(rows[r], _LANE(r))
-            pivots = builder.insert_element(pivots, pivot, _LANE(r))
-            positive = builder.and_(positive, builder.fcmp_ordered(">", pivot, zero))
-            scaled = builder.fmul(rows[r], vectors.splat(builder.fneg(builder.fdiv(one, pivot))))
-            for s in range(r + 1, vectors.lanes):
-                scalar = vectors.splat(builder.extract_element(rows[r], _LANE(s)))
-                rows[s] = vectors.multiply_add(scalar, scaled, rows[s])
-        reciprocals = builder.fdiv(vectors.constant(1.0), vectors.square_root(pivots))
-        for r, row in enumerate(rows):
-            reciprocal = builder.extract_element(reciprocals, _LANE(r))
-            final = builder.fmul(vectors.keep_from(row, r), vectors.splat(reciprocal))
-            rows[r] = builder.insert_element(final, reciprocal, _LANE(r))
-        _store_tile(vectors, rows, whole, arguments[1], arguments[1])
-        return positive
-
-    return numba.types.boolean(matrix, i), generate
-
-
-@intrinsic
-def _solve(typingctx: Any, matrix: Any, i: Any, j: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = _Vectors(builder, matrix.dtype)
-        whole = _Matrix(context, builder, matrix, arguments[0])
-        row = arguments[1]
-        rows = _subtract_rows_above(vectors, whole, row, arguments[2])
-        for r in range(vectors.lanes):
-            diagonal = whole.at(_offset(builder, row, r), row)
-            reciprocal = builder.load(builder.gep(diagonal, [_INDEX(r)]))
-            rows[r] = builder.fmul(rows[r], vectors.splat(reciprocal))
-            negative = builder.fneg(rows[r])
-            for s in range(r + 1, vectors.lanes):
-                scalar = vectors.splat(builder.load(builder.gep(diagonal, [_INDEX(s)])))
-                rows[s] = vectors.multiply_add(scalar, negative, rows[s])
-        _store_tile(vectors, rows, whole, row, arguments[2])
-        return context.get_dummy_value()
-
-    return numba.types.void(matrix, i, j), generate
-
-
-def _transpose(vectors: _Vectors, rows: list[Any]) -> list[Any]:
-    """Transpose a tile in registers: swap its off-diagonal blocks of half the width, then of a quarter, and so on."""
-    lanes = range(vectors.lanes)
-    width = vectors.lanes // 2
-    while width:
-        low = [lane if not lane & width else lane - width + vectors.lanes for lane in lanes]
-        high = [lane + width if not lane & width else lane + vectors.lanes for lane in lanes]
-        masks = [ir.Constant(ir.VectorType(_LANE, vectors.lanes), mask) for mask in (low, high)]
-        for r in lanes:
-            if not r & width:
-                pair = rows[r], rows[r + width]
-                rows[r], rows[r + width] = (vectors.builder.shuffle_vector(*pair, mask) for mask in masks)
-        width //= 2
-    return rows
-
-
-def _eliminate(vectors: _Vectors, values: Any, tile: list[Any], order: Any) -> tuple[Any, list[Any]]:
-    """Solve a triangular tile in registers; tile[r] is what entry r takes off the others, 1 / pivot at lane r."""
-    builder = vectors.builder
-    entries: list[Any] = [None] * vectors.lanes
-    for r in order:
-        entry = builder.fmul(builder.extract_element(values, _LANE(r)), builder.extract_element(tile[r], _LANE(r)))
-        entries[r] = builder.fneg(vectors.splat(entry))
-        values = vectors.multiply_add(entries[r], tile[r], values)
-        values = builder.insert_element(values, entry, _LANE(r))
-    return values, entries
-
-
-def _later_tiles(vectors: _Vectors, i: Any, size: Any) -> Any:
-    """Count the tiles between the one at i and size."""
-    builder = vectors.builder
-    return builder.sub(builder.udiv(builder.sub(size, i), _INDEX(vectors.lanes)), _INDEX(1))
-
-
-def _later_tile(vectors: _Vectors, i: Any, index: Any) -> Any:
-    builder = vectors.builder
-    return builder.add(i, builder.mul(builder.add(index, _INDEX(1)), _INDEX(vectors.lanes)))
-
-
-@intrinsic
-def _substitute_forward(typingctx: Any, matrix: Any, i: Any, x: Any, size: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = _Vectors(builder, matrix.dtype)
-        whole = _Matrix(context, builder, matrix, arguments[0])
-        i, size = arguments[1], arguments[3]
-        data = _data(context, builder, x, arguments[2])
-        tile = [vectors.load(whole.at(_offset(builder, i, r), i)) for r in range(vectors.lanes)]
-        here = builder.gep(data, [i])
-        values, entries = _eliminate(vectors, vectors.load(here), tile, range(vectors.lanes))
-        vectors.store(values, here)
-        with cgutils.for_range(builder, _later_tiles(vectors, i, size), intp=_INDEX) as loop:
-            j = _later_tile(vectors, i, loop.index)
-            there = builder.gep(data, [j])
-            # two sums, because one would be a chain of 16 dependent additions
-            sums = [vectors.load(there), vectors.constant(0.0)]
-            for r in range(vectors.lanes):
-                row = vectors.load(whole.at(_offset(builder, i, r), j))
-                sums[r % 2] = vectors.multiply_add(entries[r], row, sums[r % 2])
-            vectors.store(builder.fadd(*sums), there)
-        return context.get_dummy_value()
-
-    return numba.types.void(matrix, i, x, size), generate
-
-
-@intrinsic
-def _substitute_back(typingctx: Any, matrix: Any, i: Any, x: Any, size: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = _Vectors(builder, matrix.dtype)
-        whole = _Matrix(context, builder, matrix, arguments[0])
-        i, size = arguments[1], arguments[3]
-        data = _data(context, builder, x, arguments[2])
-        zero = vectors.constant(0.0)
-        slots = [cgutils.alloca_once_value(builder, zero) for _ in range(vectors.lanes)]
-        with cgutils.for_range(builder, _later_tiles(vectors, i, size), intp=_INDEX) as loop:
-            j = _later_tile(vectors, i, loop.index)
-            known = vectors.load(builder.gep(data, [j]))
-            for r, slot in enumerate(slots):
-                row = vectors.load(whole.at(_offset(builder, i, r), j))
-                builder.store(vectors.multiply_add(row, known, builder.load(slot)), slot)
-        here = builder.gep(data, [i])
-        values = vectors.load(here)
-        for column in _transpose(vectors, [builder.load(slot) for slot in slots]):  # their sums, lane by lane
-            values = builder.fsub(values, column)
-        tile = _transpose(vectors, [vectors.load(whole.at(_offset(builder, i, r), i)) for r in range(vectors.lanes)])
-        values, _ = _eliminate(vectors, values, tile, reversed(range(vectors.lanes)))
-        vectors.store(values, here)
-        return context.get_dummy_value()
-
-    return numba.types.void(matrix, i, x, size), generate
-
-
-@intrinsic
-def _gather_transposed(typingctx: Any, source: Any, picks: Any, at: Any, k: Any, roots: Any, out: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = _Vectors(builder, out.dtype)
-        sources, outs = (_Matrix(context, builder, signature.args[p], arguments[p]) for p in (0, 5))
-        pick, root = (
-            builder.gep(
-                cgutils.create_struct_proxy(signature.args[p])(context, builder, arguments[p]).data, [arguments[2]]
-            )
-            for p in (1, 4)
-        )
-        rows = []
-        for c in range(vectors.lanes):
-            index = builder.sext(builder.load(builder.gep(pick, [_INDEX(c)])), _INDEX)
-            rows.append(vectors.load(sources.at(index, arguments[3])))
-        scale = vectors.load(root)
-        rows = [builder.fmul(row, scale) for row in _transpose(vectors, rows)]
-        _store_tile(vectors, rows, outs, arguments[3], arguments[2])
-        return context.get_dummy_value()
-
-    return numba.types.void(source, picks, at, k, roots, out), generate
-
-
-@intrinsic
-def _prefetch_row(typingctx: Any, matrix: Any, row: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = _Matrix(context, builder, matrix, arguments[0])
-        pointer = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, _LANE, _LANE, _LANE])
-        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        first = builder.bitcast(whole.at(builder.sext(arguments[1], _INDEX), _INDEX(0)), pointer)
-        lines = builder.udiv(builder.mul(whole.stride, _INDEX(matrix.dtype.bitwidth // 8)), _INDEX(VECTOR_BYTES))
-        with cgutils.for_range(builder, lines, intp=_INDEX) as loop:
-            line = builder.gep(first, [builder.mul(loop.index, _INDEX(VECTOR_BYTES))])
-            builder.call(prefetch, [line, _LANE(0), _LANE(3), _LANE(1)])  # read, keep in all caches, data
-        return context.get_dummy_value()
-
-    return numba.types.void(matrix, row), generate
-
-
 _INTERPRETED = bool(numba.config.DISABLE_JIT)  # type: ignore[attr-defined]
-prefetch_row: Any = _prefetch_row_plain if _INTERPRETED else _prefetch_row
-add_outer: Any = _add_outer_plain if _INTERPRETED else _add_outer
-factor: Any = _factor_plain if _INTERPRETED else _factor
-solve: Any = _solve_plain if _INTERPRETED else _solve
-substitute_forward: Any = _substitute_forward_plain if _INTERPRETED else _substitute_forward
-substitute_back: Any = _substitute_back_plain if _INTERPRETED else _substitute_back
-gather_transposed: Any = _gather_transposed_plain if _INTERPRETED else _gather_transposed
+add_outer: Any = _add_outer_plain if _INTERPRETED else simd_code.add_outer
+factor: Any = _factor_plain if _INTERPRETED else simd_code.factor
+solve: Any = _solve_plain if _INTERPRETED else simd_code.solve
+substitute_forward: Any = _substitute_forward_plain if _INTERPRETED else simd_code.substitute_forward
+substitute_back: Any = _substitute_back_plain if _INTERPRETED else simd_code.substitute_back
+gather_transposed: Any = _gather_transposed_plain if _INTERPRETED else simd_code.gather_transposed
+prefetch_row: Any = _prefetch_row_plain if _INTERPRETED else simd_code.prefetch_row
