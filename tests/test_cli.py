@@ -389,7 +389,8 @@ def test_interrupted_fit_keeps_the_last_epoch_beside_the_old_model(tmp_path):
     process = subprocess.Popen(
         [*command, "--iterations", "100000"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(4)
+    assert process.stdout.readline().startswith("read ")  # imported and loaded: what follows is fitting
+    time.sleep(3)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
