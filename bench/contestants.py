@@ -7,6 +7,7 @@ parametrisation is the one meant here is not taken on trust: see :mod:`bench.sel
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -87,7 +88,7 @@ class Ours:
         return model.user_factors, model.item_factors
 
 
-class Peer:
+class Peer(ABC):
     """What the peers share: the common start, and our loss of their factors; each adds `_run`."""
 
     def __init__(
@@ -104,12 +105,13 @@ class Peer:
         self._start = start or Ours(counts, settings).factors(0)
         self._prepare(objective, solver, cg_steps)
 
+    @abstractmethod
     def _prepare(self, objective: Objective, solver: str, cg_steps: int) -> None:
-        raise NotImplementedError
+        """Translate the objective, or raise CannotExpressError."""
 
+    @abstractmethod
     def _run(self, epochs: int, after_epoch: AfterEpoch | None = None) -> list[float]:
         """Run from the start; return the epochs' seconds, without the time of `after_epoch`."""
-        raise NotImplementedError
 
     def seconds(self, epochs: int) -> list[float]:
         """As in Contestant."""

@@ -74,7 +74,7 @@ class WMF:
         Rows solved exactly, or by `cg_steps` steps of preconditioned conjugate gradients from their last value. "auto"
         is exact.
     cg_steps : int
-        Steps a row of solver "cg".
+        Steps a row of solver "cg". Where interactions weigh much more than the background, few steps are not enough.
     init_scale : float
         Factors start normal, of standard deviation init_scale / sqrt(d).
     dtype : {"float32", "float64"}

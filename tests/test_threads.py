@@ -39,7 +39,9 @@ def test_an_exception_of_a_task_is_raised_and_stops_the_others(threads):
 
 def test_tasks_overlap():
     barrier = threading.Barrier(2, timeout=20)
-    run_blocks(lambda block: barrier.wait(), 2, 2)  # would wait in vain if one ran after the other
+    met = []
+    run_blocks(lambda block: met.append(barrier.wait()), 2, 2)  # breaks the barrier if one runs after the other
+    assert sorted(met) == [0, 1]
 
 
 def test_blas_has_one_thread_inside_and_its_own_number_after():

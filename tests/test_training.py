@@ -101,7 +101,8 @@ def test_rows_on_either_side_of_the_crossover_between_dual_and_primal(dtype, raw
     assert_stationary(C, P, users, items, user_penalty, dtype)
 
 
-def test_confidence_equal_to_the_background_is_solved_by_the_dual(dtype="float64"):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cells_whose_confidence_is_the_background_are_not_lost(dtype):
     dense = np.full((3, 9), np.nan)
     dense[0, :3] = 1.0  # all weights 0
     dense[1, :4] = [1.0, 2.0, 1.0, 3.0]

@@ -1,8 +1,11 @@
 """Row solves by conjugate gradients: no d x d system, 4 n d flops a step.
 
 In the eigenbasis A_i = D_i + Z' diag(weights) Z (see :mod:`implicit_wmf.kernels.rows`), so that a product with A_i
-needs the stored rows only. The preconditioner is the diagonal of A_i, which the first pass over the cells gathers:
-against D_i alone it costs one multiplication a number and needs fewer steps where weights are strong.
+needs the stored rows only. The preconditioner is the diagonal of A_i, which the first pass over the cells gathers.
+
+A fixed number of steps falls short where weights are strong against the background. Objective relative to exact rows
+after 6 epochs on MovieLens 1M, d = 64, 3 steps: +5e-5 (ials, a0 = .3, lambda = .007, nu = 1), -4e-3 (a0 = .01),
++2e-3 (linear, alpha = 40, lambda = 1), but +8e-2 (ials, a0 = .003, lambda = .0003): take exact rows there.
 """
 
 from __future__ import annotations
