@@ -5,9 +5,9 @@ Confidence is ``C_ij = a0 a_i b_j + weight_ij``: the separable background plus t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,11 +86,14 @@ def background_scale(scheme: str | None, counts: csr_array) -> Floats:
     return np.asarray(scale / mean)
 
 
+# Cells whose confidence is computed at a time, in float64.
+_CHUNK = 1 << 20
+
+
 @dataclass(frozen=True)
 class WeightedRows:
-    """One side's half of the problem: what its row solves need, and what its share of the objective is made of."""
+    """One side's half of the problem: what its row solves need, and the background of the other side."""
 
-    counts: csr_array
     rows: Any  # kernels.rows.Rows
     column_background: Floats  # b_j of the other side, (columns,)
 
@@ -115,6 +118,7 @@ class Cells:
 class Problem:
     """The weighted problem from both sides: users over items, and items over users."""
 
+    counts: csr_array
     users: WeightedRows
     items: WeightedRows
     config: WMFConfig
@@ -132,39 +136,52 @@ def weigh(counts: csr_array, config: WMFConfig) -> Problem:
     user_scale = background_scale(config.user_background, counts)
     item_scale = background_scale(config.item_background, transposed)
     return Problem(
+        counts=counts,
         users=_weigh_rows(counts, user_scale, item_scale, config),
         items=_weigh_rows(transposed, item_scale, user_scale, config),
         config=config,
     )
 
 
-def cells_of_rows(side: WeightedRows, start: int, stop: int, config: WMFConfig) -> Cells:
-    """Make the literal confidence and preference of the stored cells of rows start to stop - 1."""
-    indptr = side.rows.indptr[start : stop + 1]
+def cells_of_rows(problem: Problem, start: int, stop: int) -> Cells:
+    """Make the literal confidence and preference of the stored cells of users start to stop - 1."""
+    side = problem.users
+    return _cells(problem.counts, side.rows.background, side.column_background, (start, stop), problem.config)
+
+
+def _cells(
+    counts: csr_array, row_background: Floats, column_scale: Floats, rows: tuple[int, int], config: WMFConfig
+) -> Cells:
+    start, stop = rows
+    indptr = counts.indptr[start : stop + 1].astype(np.int64)
     span = slice(indptr[0], indptr[-1])
-    columns = side.rows.indices[span]
-    background = np.repeat(side.rows.background[start:stop], np.diff(indptr)) * side.column_background[columns]
-    confidence, preference = _literal(side.counts.data[span], background, config)
-    return Cells(indptr - indptr[0], columns, confidence, preference, background)
+    columns = counts.indices[span]
+    background = np.repeat(row_background[start:stop], np.diff(indptr)) * column_scale[columns]
+    values = counts.data[span]
+    confidence, preference = WEIGHTINGS[config.weighting](np.abs(values).astype(np.float64), background, config)
+    # a negative count is a known negative
+    return Cells(indptr - indptr[0], columns, confidence, np.where(values > 0, preference, 0.0), background)
 
 
-def _literal(counts: NDArray[Any], background: Floats, config: WMFConfig) -> tuple[Floats, Floats]:
-    """C and P of stored cells; a negative count is a known negative."""
-    magnitude = np.abs(counts).astype(np.float64)
-    confidence, preference = WEIGHTINGS[config.weighting](magnitude, background, config)
-    return confidence, np.where(counts > 0, preference, 0.0)
+class _Numbers(NamedTuple):
+    """A number of each stored cell, or one for all (step 0), and its coefficient; see kernels.rows.Rows."""
+
+    array: NDArray[Any]
+    step: int
+    coefficient: Any
 
 
 def _weigh_rows(counts: csr_array, row_scale: Floats, column_scale: Floats, config: WMFConfig) -> WeightedRows:
+    dtype = config.factor_dtype
     row_background = config.unobserved_weight * row_scale
-    row_of_cell = _row_of_cells(counts)
-    background = row_background[row_of_cell] * column_scale[counts.indices]
-    with np.errstate(over="ignore", invalid="ignore"):
-        confidence, preference = _literal(counts.data, background, config)
-        weights = _to_dtype(confidence - background, config.factor_dtype, counts)
-        targets = _to_dtype(confidence * preference, config.factor_dtype, counts)
-        total = np.bincount(row_of_cell, weights=confidence - background, minlength=counts.shape[0])
-        total += row_background * column_scale.sum()
+    weights, targets = _short_weights(counts, config), _short_targets(counts, config)
+    total = row_background * column_scale.sum()
+    if weights is None or targets is None or config.regularization_exponent > 0:
+        full_weights = _Numbers(np.empty(counts.nnz if weights is None else 0, dtype), 1, dtype.type(1))
+        full_targets = _Numbers(np.empty(counts.nnz if targets is None else 0, dtype), 1, dtype.type(0))
+        total += _fill(counts, row_background, column_scale, (full_weights.array, full_targets.array), config)
+        weights, targets = weights or full_weights, targets or full_targets
+    with np.errstate(over="ignore"):
         penalty = config.regularization * np.maximum(total, 0.0) ** config.regularization_exponent
     if not np.isfinite(penalty).all():
         raise InputError(
@@ -174,20 +191,89 @@ def _weigh_rows(counts: csr_array, row_scale: Floats, column_scale: Floats, conf
     rows = kernels.rows.Rows(
         indptr=counts.indptr.astype(np.int64),
         indices=kernels.jit.read_only(counts.indices.astype(np.int32, copy=False)),
-        weights=weights,
-        targets=targets,
+        values=kernels.jit.read_only(weights.array),
+        value_step=weights.step,
+        scale=weights.coefficient,
+        targets=kernels.jit.read_only(targets.array),
+        target_step=targets.step,
+        follow=targets.coefficient,
+        kinds=np.empty(counts.shape[0], np.uint8),
         background=row_background,
         regularization=penalty,
     )
-    return WeightedRows(counts, rows, column_scale)
+    kernels.rows.survey_rows(rows, 0, counts.shape[0], rows.kinds)
+    return WeightedRows(rows, column_scale)
 
 
-def _to_dtype(values: Floats, dtype: np.dtype[Any], counts: csr_array) -> NDArray[Any]:
-    """Convert, refusing what the precision cannot hold."""
-    converted = values.astype(dtype)
+def _short_weights(counts: csr_array, config: WMFConfig) -> _Numbers | None:
+    """Weights that take no array: the same for all cells, or alpha times the counts."""
+    dtype = config.factor_dtype
+    if config.weighting == "raw" or counts.nnz == 0 or counts.data.min() < 0:
+        return None
+    ends = np.array([counts.data.min(), counts.data.max()], np.float64)
+    least, most = WEIGHTINGS[config.weighting](ends, np.zeros(2), config)[0]  # grows with the count
+    if not most < np.finfo(dtype).max:
+        return None
+    if least == most:
+        return _Numbers(np.array([most], dtype), 0, dtype.type(1))
+    if config.weighting == "linear" and counts.dtype == dtype and 1e-30 < config.alpha < 1e30:
+        return _Numbers(counts.data, 1, dtype.type(config.alpha))
+    return None
+
+
+def _short_targets(counts: csr_array, config: WMFConfig) -> _Numbers | None:
+    """Targets that take no array: alpha for all cells, or the weight and the one background of all cells."""
+    dtype = config.factor_dtype
+    if config.weighting == "raw" or counts.nnz == 0 or counts.data.min() <= 0:
+        return None
+    largest = np.finfo(dtype).max / 4
+    if config.weighting == "ials" and config.alpha < largest:
+        return _Numbers(np.array([config.alpha], dtype), 0, dtype.type(0))
+    uniform = {config.user_background, config.item_background} <= {None, "uniform"}
+    most = WEIGHTINGS[config.weighting](np.array([counts.data.max()], np.float64), np.zeros(1), config)[0]
+    if config.weighting != "ials" and uniform and most[0] < largest and config.unobserved_weight < largest:
+        return _Numbers(np.array([config.unobserved_weight], dtype), 0, dtype.type(1))
+    return None
+
+
+def _fill(
+    counts: csr_array,
+    row_background: Floats,
+    column_scale: Floats,
+    arrays: tuple[NDArray[Any], NDArray[Any]],
+    config: WMFConfig,
+) -> Floats:
+    """Fill in weights and targets, where their arrays are not empty; returns the total weight of each row."""
+    weights, targets = arrays
+    totals = np.empty(counts.shape[0])
+    for start, stop in _chunks(counts.indptr):
+        with np.errstate(over="ignore", invalid="ignore"):
+            cells = _cells(counts, row_background, column_scale, (start, stop), config)
+            weight = cells.confidence - cells.background
+            target = cells.confidence * cells.preference
+        row_of_cell = np.repeat(np.arange(stop - start), np.diff(cells.indptr))
+        totals[start:stop] = np.bincount(row_of_cell, weight, stop - start)
+        span = slice(counts.indptr[start], counts.indptr[stop])
+        for array, numbers in ((weights, weight), (targets, target)):
+            if array.size:
+                array[span] = _to_dtype(numbers, config.factor_dtype, counts, span.start)
+    return totals
+
+
+def _chunks(indptr: NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Cut the rows into ranges of about _CHUNK stored cells."""
+    edges = np.searchsorted(indptr, np.arange(0, indptr[-1], _CHUNK), side="left")
+    edges = np.unique(np.concatenate([[0], edges, [len(indptr) - 1]]))
+    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+
+
+def _to_dtype(values: Floats, dtype: np.dtype[Any], counts: csr_array, first: int) -> NDArray[Any]:
+    """Convert the numbers of the cells from `first` on, refusing what the precision cannot hold."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = values.astype(dtype)
     bad = np.flatnonzero(~np.isfinite(converted))
     if bad.size:
-        cell = bad[0]
+        cell = first + int(bad[0])
         row = int(np.searchsorted(counts.indptr, cell, side="right")) - 1
         raise InputError(
             f"the confidence of value {counts.data[cell]:g} (row {row}, column {counts.indices[cell]}) overflows "

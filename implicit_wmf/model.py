@@ -23,7 +23,7 @@ Array = NDArray[Any]
 
 
 class WMF:
-    """Weighted matrix factorization by exact alternating least squares.
+    """Weighted matrix factorization by alternating least squares.
 
     With users i, items j, factors W (users x d) and H (items x d) it minimises
 
@@ -71,8 +71,10 @@ class WMF:
     iterations : int
         Epochs; each solves all users, then all items.
     solver : {"auto", "exact", "cg"}
-        Rows solved exactly, or by `cg_steps` steps of preconditioned conjugate gradients from their last value. "auto"
-        is exact.
+        "exact": every row. "cg": `cg_steps` steps of preconditioned conjugate gradients from the row's last value,
+        unless an exact solution takes no longer. "auto": the cheaper of the two for each row, with as many steps as its
+        residual asks for, more precisely from epoch to epoch; exact throughout where data are so small that nothing
+        would be gained. `history` says how many rows were solved how.
     cg_steps : int
         Steps a row of solver "cg". Where interactions weigh much more than the background, few steps are not enough.
     init_scale : float
@@ -89,7 +91,7 @@ class WMF:
     user_factors, item_factors : (users, d) and (items, d) arrays of `dtype`, C-ordered
         Read-only on disk after ``load(..., mmap=True)``.
     history : list of EpochRecord
-        One record an epoch: loss, its three parts, seconds. ``pandas.DataFrame(model.history)`` makes a table.
+        One record an epoch: loss, its three parts, seconds, how rows were solved. ``pandas.DataFrame(model.history)`` makes a table.
     interactions : Interactions
         What was fitted: raw ids, and the items that `recommend` leaves out.
     config : WMFConfig

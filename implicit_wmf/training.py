@@ -19,6 +19,7 @@ from . import kernels
 from .confidence import Problem, WeightedRows, cells_of_rows
 from .config import WMFConfig
 from .errors import InputError
+from .row_plan import SidePlan
 from .threads import run_blocks, single_threaded_blas
 
 Array = NDArray[Any]
@@ -28,9 +29,9 @@ Bounds = list[tuple[int, int]]
 # their order.
 _BLAS_ROWS = 1024
 _PARTIAL_SUMS = 16
-# Row solves: enough blocks to balance, none so long (about 10 ms) that Ctrl-C seems dead.
+# Row solves: enough blocks to balance, none so long (in nanoseconds) that Ctrl-C seems dead.
 _MIN_BLOCKS = 64
-_BLOCK_FLOPS = 1.5e9
+_BLOCK_WORK = 20e6
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class EpochRecord:
 
     `loss` is the objective after the epoch and the sum of its three parts: `stored` cells, `background` (all other
     cells) and `regularization`; NaN where it was not asked for. `seconds` is the epoch's wall time, the loss included.
+    `exact_users` and `exact_items` are the shares of rows that were solved exactly, `user_steps` and `item_steps` the
+    mean conjugate-gradient steps of the others.
     """
 
     epoch: int
@@ -47,6 +50,10 @@ class EpochRecord:
     background: float
     regularization: float
     seconds: float
+    exact_users: float = 1.0
+    exact_items: float = 1.0
+    user_steps: float = 0.0
+    item_steps: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,27 +95,43 @@ def epochs(
     """
     users, items = start
     spare_users, spare_items = np.empty_like(users), np.empty_like(items)
+    user_plan, item_plan = SidePlan(problem.users.row_sizes, config), SidePlan(problem.items.row_sizes, config)
     for epoch in range(1, config.iterations + 1):
         began = time.perf_counter()
         with single_threaded_blas():
-            half_sweep(problem.users, (items, spare_items), (users, spare_users), config, "user")
-            half_sweep(problem.items, (spare_users, spare_users), (spare_items, spare_items), config, "item")
+            half_sweep(problem.users, (items, spare_items), (users, spare_users), config, "user", user_plan)
+            half_sweep(problem.items, (spare_users, spare_users), (spare_items, spare_items), config, "item", item_plan)
             users, spare_users = spare_users, users
             items, spare_items = spare_items, items
             loss = compute_loss(problem, users, items, config.num_threads) if track_loss else _UNKNOWN_LOSS
         seconds = time.perf_counter() - began
-        yield EpochRecord(epoch, loss.total, loss.stored, loss.background, loss.regularization, seconds), (users, items)
+        record = EpochRecord(
+            epoch, loss.total, loss.stored, loss.background, loss.regularization, seconds,
+            user_plan.exact, item_plan.exact, user_plan.mean_steps, item_plan.mean_steps,
+        )  # fmt: skip
+        yield record, (users, items)
 
 
 def half_sweep(
-    side: WeightedRows, fixed: tuple[Array, Array], solved: tuple[Array, Array], config: WMFConfig, row_name: str
+    side: WeightedRows,
+    fixed: tuple[Array, Array],
+    solved: tuple[Array, Array],
+    config: WMFConfig,
+    row_name: str,
+    plan: SidePlan | None = None,
 ) -> None:
-    """Solve one side's rows; each pair holds the array to read and the one to write, which may be the same."""
+    """Solve one side's rows; each pair holds the array to read and the one to write, which may be the same.
+
+    `plan` goes from one sweep of the side to the next.
+    """
+    plan = plan or SidePlan(side.row_sizes, config)
+    plan.prepare()
     vectors, spectrum = _to_eigenbasis(fixed[0], side, config)
     _rotate(*fixed, vectors, config)
-    if config.solver == "cg":  # steps start from the rows as they are; exact rows are written without being read
+    if plan.iterates:  # steps start from the rows as they are; exact rows are written without being read
         _rotate(*solved, vectors, config)
-    _solve(side, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config, row_name)
+    _solve(side, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config, row_name, plan)
+    plan.learn()
 
 
 def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple[Array, NDArray[np.float64]]:
@@ -128,18 +151,18 @@ def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple
 def gram_matrix(factors: Array, scale: NDArray[np.float64], num_threads: int | None) -> NDArray[np.float64]:
     """Sum of scale_j h_j h_j' in float64, (d, d); the same bits for any number of threads."""
     count, width = factors.shape
+    tiles = kernels.jit.whole_tiles(np.empty((0, width)))
     bounds = _even_bounds(count, min(_PARTIAL_SUMS, max(1, count // _BLAS_ROWS)))
-    partial = np.zeros((len(bounds), width, width))
-    roots = np.sqrt(scale)[:, np.newaxis]
+    partial = np.zeros((len(bounds), tiles.shape[1], tiles.shape[1]))
 
     def add(block: int) -> None:
-        for begin in range(*bounds[block], _BLAS_ROWS):
-            rows = slice(begin, min(begin + _BLAS_ROWS, bounds[block][1]))
-            scaled = factors[rows] * roots[rows]
-            partial[block] += scaled.T @ scaled
+        kernels.gram.add_gram(
+            kernels.jit.read_only(factors), kernels.jit.read_only(scale), *bounds[block], partial[block]
+        )
 
     run_blocks(add, len(bounds), num_threads)
-    return np.asarray(partial.sum(axis=0))
+    upper = np.triu(partial.sum(axis=0)[:width, :width])
+    return np.asarray(upper + np.triu(upper, 1).T)
 
 
 def _rotate(factors: Array, out: Array, vectors: Array, config: WMFConfig) -> None:
@@ -148,25 +171,31 @@ def _rotate(factors: Array, out: Array, vectors: Array, config: WMFConfig) -> No
 
     def rotate(block: int) -> None:
         rows = slice(*bounds[block])
-        out[rows] = factors[rows] @ vectors
+        if out is factors:
+            out[rows] = factors[rows] @ vectors
+        else:
+            np.matmul(factors[rows], vectors, out=out[rows])
 
     run_blocks(rotate, len(bounds), config.num_threads)
 
 
 def _solve(
-    side: WeightedRows, fixed: Array, spectrum: NDArray[np.float64], solved: Array, config: WMFConfig, row_name: str
+    side: WeightedRows,
+    fixed: Array,
+    spectrum: NDArray[np.float64],
+    solved: Array,
+    config: WMFConfig,
+    row_name: str,
+    plan: SidePlan,
 ) -> None:
     """Solve every row of a side, heaviest blocks first."""
-    bounds = _balanced_bounds(_flops(side.row_sizes, config))
+    bounds = _balanced_bounds(plan.work)
     failed = np.full(len(bounds), -1, dtype=np.int64)
 
     def solve(block: int) -> None:
-        start, stop = bounds[block]
-        if config.solver == "cg":
-            steps = config.cg_steps
-            failed[block] = kernels.cg.solve_rows_by_cg(side.rows, start, stop, fixed, spectrum, steps, solved)
-        else:
-            failed[block] = kernels.rows.solve_rows_exactly(side.rows, start, stop, fixed, spectrum, solved)
+        failed[block] = kernels.solve.solve_rows(
+            side.rows, *bounds[block], fixed, spectrum, plan.steps, plan.tolerance, solved
+        )
 
     run_blocks(solve, len(bounds), config.num_threads)
     if failed.max(initial=-1) >= 0:
@@ -177,19 +206,10 @@ def _solve(
         )
 
 
-def _flops(counts: NDArray[np.int64], config: WMFConfig) -> NDArray[np.float64]:
-    """Cost model of the row solves: dual or primal for exact ones, a constant for what every row needs."""
-    n, d = counts.astype(np.float64), float(config.factors)
-    if config.solver == "cg":
-        return 4 * n * d * (config.cg_steps + 1) + 100 * d
-    small, large = np.minimum(n, d), np.maximum(n, d)
-    return small**2 * large + np.where(n < d, n, d) ** 3 / 3 + 4 * n * d + 1000
-
-
 def _balanced_bounds(work: NDArray[np.float64]) -> Bounds:
     """Cut the rows into ranges of about equal work, the heaviest range first."""
     total = np.cumsum(work)
-    count = int(max(_MIN_BLOCKS, total[-1] // _BLOCK_FLOPS))
+    count = int(max(_MIN_BLOCKS, total[-1] // _BLOCK_WORK))
     cuts = np.searchsorted(total, np.linspace(0, total[-1], count + 1)[1:-1], side="left") + 1
     edges = np.unique(np.concatenate([[0], np.minimum(cuts, work.size), [work.size]]))
     cost = np.add.reduceat(work, edges[:-1])
@@ -213,7 +233,7 @@ def compute_loss(problem: Problem, users: Array, items: Array, num_threads: int 
 
     def add(block: int) -> None:
         start, stop = bounds[block]
-        cells = cells_of_rows(side, start, stop, problem.config)
+        cells = cells_of_rows(problem, start, stop)
         kernels.objective.sum_stored_cells(
             cells.indptr, cells.columns, cells.confidence, cells.preference, cells.background,
             kernels.jit.read_only(users[start:stop]), kernels.jit.read_only(items), sums[block],

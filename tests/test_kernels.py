@@ -3,20 +3,23 @@
 import numpy as np
 import pytest
 
-from implicit_wmf.kernels.cg import solve_rows_by_cg
+from implicit_wmf.kernels.gram import add_gram
 from implicit_wmf.kernels.jit import whole_tiles
 from implicit_wmf.kernels.linalg import add_products, cholesky, solve_factored
 from implicit_wmf.kernels.objective import sum_stored_cells
 from implicit_wmf.kernels.rows import (
+    ANY,
+    EMPTY,
+    PRIMAL,
     Rows,
     make_scratch,
     set_diagonal,
     solve_dual,
     solve_primal,
-    solve_rows_exactly,
     solve_small_dual,
-    survey,
+    survey_rows,
 )
+from implicit_wmf.kernels.solve import solve_rows
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 
@@ -65,14 +68,27 @@ def test_cholesky_reports_a_pivot_that_is_not_positive(bad, place):
 
 def one_row(weights, targets, regularization=1.0, background=1.0, dtype=np.float64):
     count = len(weights)
-    return Rows(
-        np.array([0, count]),
-        np.arange(count, dtype=np.int32),
-        np.array(weights, dtype),
-        np.array(targets, dtype),
-        np.array([background]),
-        np.array([regularization]),
+    return make_rows(
+        np.array([0, count]), np.arange(count, dtype=np.int32), weights, targets, background, regularization, dtype
     )
+
+
+def make_rows(indptr, indices, weights, targets, background=1.0, regularization=1.0, dtype=np.float64):
+    one, count = np.dtype(dtype).type(1), len(indptr) - 1
+    rows = Rows(
+        indptr, indices, np.array(weights, dtype), 1, one, np.array(targets, dtype), 1, 0 * one,
+        np.empty(count, np.uint8), np.full(count, background), np.full(count, regularization),
+    )  # fmt: skip
+    survey_rows(rows, 0, count, rows.kinds)
+    return rows
+
+
+def solve_exactly(rows, start, stop, fixed, spectrum, solved):
+    return solve_rows(rows, start, stop, fixed, spectrum, np.zeros(stop, np.uint16), 0.0, solved)
+
+
+def solve_by_cg(rows, start, stop, fixed, spectrum, steps, solved):
+    return solve_rows(rows, start, stop, fixed, spectrum, np.full(stop, steps, np.uint16), 0.0, solved)
 
 
 @pytest.mark.parametrize("solver", ["exact", "cg"])
@@ -81,27 +97,21 @@ def test_one_row_by_hand(solver):
     fixed, solved = whole_tiles(np.array([[1.0], [2.0]])), np.array([[9.0]])
     rows = one_row([2.0, 1.0], [2.0, 6.0], regularization=2.0, background=3.0)
     if solver == "exact":
-        assert solve_rows_exactly(rows, 0, 1, fixed, np.full(8, 5.0), solved) == -1
+        assert solve_exactly(rows, 0, 1, fixed, np.full(8, 5.0), solved) == -1
     else:
-        assert solve_rows_by_cg(rows, 0, 1, fixed, np.full(8, 5.0), 3, solved) == -1
+        assert solve_by_cg(rows, 0, 1, fixed, np.full(8, 5.0), 3, solved) == -1
     assert solved[0, 0] == pytest.approx(14 / 23, rel=1e-12)
 
 
 def test_rows_outside_the_block_are_left_alone():
     generator = np.random.default_rng(0)
     count, columns = 6, 9
-    rows = Rows(
-        np.arange(0, 3 * count + 1, 3),
-        np.tile(np.array([1, 4, 8], dtype=np.int32), count),
-        np.ones(3 * count),
-        np.ones(3 * count),
-        np.ones(count),
-        np.ones(count),
-    )
+    cells = np.tile(np.array([1, 4, 8], dtype=np.int32), count)
+    rows = make_rows(np.arange(0, 3 * count + 1, 3), cells, np.ones(3 * count), np.ones(3 * count))
     fixed = whole_tiles(generator.standard_normal((columns, 5)))
     whole, part = np.full((count, 5), 7.0), np.full((count, 5), 7.0)
-    assert solve_rows_exactly(rows, 0, count, fixed, np.ones(8), whole) == -1
-    assert solve_rows_exactly(rows, 2, 4, fixed, np.ones(8), part) == -1
+    assert solve_exactly(rows, 0, count, fixed, np.ones(8), whole) == -1
+    assert solve_exactly(rows, 2, 4, fixed, np.ones(8), part) == -1
     np.testing.assert_array_equal(part[2:4], whole[2:4])
     assert (part[[0, 1, 4, 5]] == 7).all()
 
@@ -110,8 +120,8 @@ def test_the_first_row_without_a_solution_is_reported():
     # confidence far below the background: the system is negative definite
     fixed, solved = whole_tiles(np.ones((1, 2))), np.zeros((1, 2))
     rows = one_row([-100.0], [1.0])
-    assert solve_rows_exactly(rows, 0, 1, fixed, np.ones(8), solved) == 0
-    assert solve_rows_by_cg(rows, 0, 1, fixed, np.full(8, np.nan), 3, solved) == 0
+    assert solve_exactly(rows, 0, 1, fixed, np.ones(8), solved) == 0
+    assert solve_by_cg(rows, 0, 1, fixed, np.full(8, np.nan), 3, solved) == 0
 
 
 def test_a_row_solved_already_is_kept_by_conjugate_gradients():
@@ -119,9 +129,9 @@ def test_a_row_solved_already_is_kept_by_conjugate_gradients():
     rows = one_row([2.0, 1.0, 3.0], [2.0, 6.0, 1.0])
     spectrum = np.array([0.5, 4.0, 1, 1, 1, 1, 1, 1])
     exact = np.zeros((1, 2))
-    assert solve_rows_exactly(rows, 0, 1, fixed, spectrum, exact) == -1
+    assert solve_exactly(rows, 0, 1, fixed, spectrum, exact) == -1
     again = exact.copy()
-    assert solve_rows_by_cg(rows, 0, 1, fixed, spectrum, 50, again) == -1
+    assert solve_by_cg(rows, 0, 1, fixed, spectrum, 50, again) == -1
     np.testing.assert_allclose(again, exact, rtol=1e-13)
 
 
@@ -155,17 +165,23 @@ def test_the_ways_to_solve_a_row_agree(count, dtype):
         np.testing.assert_allclose(solution, expected, rtol=1e-3 if dtype == np.float32 else 1e-10, atol=1e-4)
 
 
-def test_weights_that_the_dual_cannot_have_are_seen():
-    assert survey(one_row([1.0, 2.0], [1.0, 0.0]), 0) == (True, True)
-    assert survey(one_row([1.0, 0.0], [1.0, 0.0]), 0) == (True, True)
-    assert survey(one_row([1.0, 0.0], [1.0, 1.0]), 0) == (True, False)
-    assert survey(one_row([1.0, -0.5], [1.0, 0.0]), 0) == (True, False)
-    assert survey(one_row([1.0, 2.0], [0.0, 0.0]), 0) == (False, True)
+@pytest.mark.parametrize(
+    ("weights", "targets", "kind"),
+    [
+        ([1.0, 2.0], [1.0, 0.0], ANY),
+        ([1.0, 0.0], [1.0, 0.0], ANY),
+        ([1.0, 0.0], [1.0, 1.0], PRIMAL),
+        ([1.0, -0.5], [1.0, 0.0], PRIMAL),
+        ([1.0, 2.0], [0.0, 0.0], EMPTY),
+    ],
+)
+def test_weights_that_the_dual_cannot_have_are_seen(weights, targets, kind):
+    assert one_row(weights, targets).kinds.tolist() == [kind]
 
 
 def test_the_diagonal_follows_the_row():
-    ones = np.ones(3)
-    rows = Rows(np.arange(4), np.zeros(3, np.int32), ones, ones, np.array([1.0, 1.0, 2.0]), ones)
+    rows = make_rows(np.arange(4), np.zeros(3, np.int32), np.ones(3), np.ones(3))
+    rows.background[2] = 2.0
     diagonal = make_scratch(np.ones((1, 8))).diagonal
     spectrum = np.arange(8.0)
     for row, background in ((0, 1), (1, 1), (2, 2), (0, 1)):
@@ -180,6 +196,72 @@ def test_preconditioning_makes_conjugate_gradients_fast_on_a_steep_spectrum():
     fixed, solved, exact = generator.standard_normal((5, factors)), np.zeros((1, factors)), np.zeros((1, factors))
     spectrum = 10.0 ** np.linspace(-3, 6, factors)
     rows = one_row(np.full(5, 1e-3), np.ones(5), regularization=0.0)
-    assert solve_rows_exactly(rows, 0, 1, fixed, spectrum, exact) == -1
-    assert solve_rows_by_cg(rows, 0, 1, fixed, spectrum, 12, solved) == -1
+    assert solve_exactly(rows, 0, 1, fixed, spectrum, exact) == -1
+    assert solve_by_cg(rows, 0, 1, fixed, spectrum, 12, solved) == -1
     np.testing.assert_allclose(solved, exact, rtol=1e-5, atol=1e-6)
+
+
+def steep_row():
+    """A row whose weights are strong against its diagonal, its fixed side and a spectrum."""
+    generator = np.random.default_rng(0)
+    fixed = generator.standard_normal((20, 32)) * np.geomspace(1, 0.01, 32)
+    return one_row(np.full(20, 50.0), np.ones(20), regularization=0.01), fixed, np.geomspace(1, 1e-4, 32)
+
+
+def residual_size(rows, fixed, spectrum, vector):
+    """residual' diag(A)^-1 residual, which the tolerance is about."""
+    system = np.diag(rows.background[0] * spectrum + rows.regularization[0]) + fixed.T * rows.values @ fixed
+    residual = fixed.T @ rows.targets - system @ vector
+    return residual**2 @ (1 / np.diag(system))
+
+
+@pytest.mark.parametrize("tolerance", [0.1, 0.01, 0.001])
+def test_steps_go_on_until_the_residual_has_fallen_to_the_tolerance(tolerance):
+    rows, fixed, spectrum = steep_row()
+    solved, steps = np.full((1, 32), 0.1), np.array([500], np.uint16)
+    before = residual_size(rows, fixed, spectrum, solved[0])
+    assert solve_rows(rows, 0, 1, fixed, spectrum, steps, tolerance, solved) == -1
+    assert 0 < steps[0] < 100
+    # the last step's residual is expected from the one before, not computed
+    assert residual_size(rows, fixed, spectrum, solved[0]) <= 5 * tolerance * before
+    if steps[0] > 1:  # 0 would ask for the exact solution
+        with_one_less = np.full((1, 32), 0.1)
+        solve_by_cg(rows, 0, 1, fixed, spectrum, steps[0] - 1, with_one_less)
+        assert residual_size(rows, fixed, spectrum, with_one_less[0]) > tolerance * before
+
+
+def test_a_row_that_does_not_get_there_in_its_steps_is_solved_exactly():
+    rows, fixed, spectrum = steep_row()
+    exact, solved, steps = np.zeros((1, 32)), np.full((1, 32), 0.1), np.array([2], np.uint16)
+    assert solve_exactly(rows, 0, 1, fixed, spectrum, exact) == -1
+    assert solve_rows(rows, 0, 1, fixed, spectrum, steps, 1e-9, solved) == -1
+    assert steps[0] == 3
+    np.testing.assert_array_equal(solved, exact)
+
+
+def test_one_number_may_stand_for_all_cells():
+    generator = np.random.default_rng(0)
+    fixed, spectrum = generator.standard_normal((9, 16)), np.linspace(1, 2, 16)
+    each = one_row(np.full(9, 3.0), np.full(9, 3.5))
+    one = each._replace(
+        values=np.array([1.5]), value_step=0, scale=2.0, targets=np.array([0.5]), target_step=0, follow=1.0
+    )
+    for steps in (0, 2):
+        solutions = np.zeros((2, 1, 16))
+        for rows, solved in zip((each, one), solutions, strict=True):
+            assert solve_rows(rows, 0, 1, fixed, spectrum, np.array([steps], np.uint16), 0.0, solved) == -1
+        np.testing.assert_allclose(solutions[0], solutions[1], rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("factors", [1, 8, 11])
+def test_gram_of_some_rows(factors, dtype):
+    generator = np.random.default_rng(factors)
+    matrix, scale = generator.standard_normal((150, factors)).astype(dtype), generator.random(150)
+    width = -(-factors // 8) * 8
+    out = np.zeros((width, width))
+    add_gram(matrix, scale, 7, 140, out)
+    part = matrix[7:140].astype(float)
+    np.testing.assert_allclose(np.triu(out)[:factors, :factors], np.triu((part.T * scale[7:140]) @ part), rtol=1e-12)
+    assert not out[factors:].any()
+    assert not out[:, factors:].any()

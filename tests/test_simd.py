@@ -45,6 +45,21 @@ def gather(source, picks, at, k, roots, out):
     simd.gather_transposed(source, picks, at, k, roots, out)
 
 
+@inner
+def dots(matrix, picks, vector):
+    return simd.dots(matrix, picks, vector)
+
+
+@inner
+def add_rows(matrix, picks, coefficients, out):
+    simd.add_rows(matrix, picks, coefficients, out)
+
+
+@inner
+def add_rows_and_squares(matrix, picks, coefficients, weights, out, squares):
+    simd.add_rows_and_squares(matrix, picks, coefficients, weights, out, squares)
+
+
 def width(dtype):
     return 64 // np.dtype(dtype).itemsize
 
@@ -130,6 +145,25 @@ def test_gather_transposed(dtype):
     simd._gather_transposed_plain(source, picks, tile, tile, roots, expected)
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(out[tile:, tile:], (roots * source[picks].T)[tile:, tile:])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tiles", [1, 3, 4, 9])
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_picked_rows(count, tiles, dtype):
+    generator = np.random.default_rng(tiles)
+    matrix = generator.standard_normal((11, tiles * width(dtype))).astype(dtype)
+    vector, out, squares = generator.standard_normal((3, matrix.shape[1])).astype(dtype)
+    coefficients, weights = (tuple(generator.standard_normal(count).astype(dtype)) for _ in range(2))
+    picks = tuple(generator.integers(0, 11, count).astype(np.int32))
+    np.testing.assert_allclose(dots(matrix, picks, vector), simd._dots_plain(matrix, picks, vector), **tolerance(dtype))
+    ours, plain = (out.copy(), squares.copy()), (out.copy(), squares.copy())
+    add_rows(matrix, picks, coefficients, ours[0])
+    simd._add_rows_plain(matrix, picks, coefficients, plain[0])
+    np.testing.assert_allclose(ours[0], plain[0], **tolerance(dtype))
+    add_rows_and_squares(matrix, picks, coefficients, weights, *ours)
+    simd._add_rows_and_squares_plain(matrix, picks, coefficients, weights, *plain)
+    np.testing.assert_allclose(ours, plain, **tolerance(dtype))
 
 
 def test_padding_is_to_whole_tiles():

@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_info
 
-from implicit_wmf import WMF, InputError, WMFConfig
+from implicit_wmf import WMF, InputError, WMFConfig, row_plan
 from implicit_wmf.confidence import weigh
 from implicit_wmf.training import EpochRecord, compute_loss, epochs, gram_matrix, half_sweep, initial_factors
 
@@ -132,7 +132,13 @@ def test_loss_equals_the_literal_double_sum(weighting, dtype, backgrounds):
     assert record.background == pytest.approx(squares[~stored].sum(), rel=1e-5)
 
 
-@pytest.mark.parametrize("solver", ["exact", "cg"])
+@pytest.fixture(params=["exact", "cg", "auto"])
+def solver(request, monkeypatch):
+    """Each solver; "auto" is not to think small data not worth its while."""
+    monkeypatch.setattr(row_plan, "_WORTHWHILE", 0)
+    return request.param
+
+
 @pytest.mark.parametrize("weighting", ["linear", "log", "ials", "raw"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_loss_never_rises(weighting, dtype, solver):
@@ -175,7 +181,6 @@ def test_loss_never_rises_with_little_regularization(regularization, factors):
 
 
 @pytest.mark.skipif(not COMPILED, reason="the interpreted kernels warn of the division")
-@pytest.mark.parametrize("solver", ["exact", "cg"])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -216,7 +221,6 @@ def test_conjugate_gradients_run_to_convergence_are_exact(dtype):
     np.testing.assert_allclose(exact[3] @ exact[4].T, by_cg[3] @ by_cg[4].T, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("solver", ["exact", "cg"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_same_bits_for_any_number_of_threads(dtype, solver):
     counts = to_sparse(awkward_counts(300 if COMPILED else 20, 200 if COMPILED else 10))

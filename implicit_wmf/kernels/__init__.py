@@ -1,6 +1,6 @@
 """Compiled kernels: Numba functions over plain arrays.
 
-Modules are loaded when they are first used (``kernels.rows.solve_rows_exactly``), because importing Numba takes a third
+Modules are loaded when they are first used (``kernels.solve.solve_rows``), because importing Numba takes a third
 of the time that importing everything else does.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-_MODULES = ("cg", "jit", "linalg", "objective", "ranking", "rows", "simd")
+_MODULES = ("cg", "gram", "jit", "linalg", "objective", "ranking", "rows", "simd", "solve")
 
 
 def __getattr__(name: str) -> ModuleType:

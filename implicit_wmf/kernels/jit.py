@@ -19,6 +19,7 @@ Kernel = Callable[..., Any]
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 # Division by zero gives infinity or NaN, as in NumPy, and shows as a status: kernels raise nothing.
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST, "error_model": "numpy"}
+_NO_REFERENCE_COUNTS: dict[str, Any] = {"forceinline": True, "_nrt": False}
 
 
 def block_kernel(function: Kernel) -> Kernel:
@@ -26,13 +27,23 @@ def block_kernel(function: Kernel) -> Kernel:
     try:
         compiled: Kernel = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # no folder to write a cache to, as for a service without a home: compile in each process
-        return inner(function)
+        return allocating(function)
     _watch_all_sources(compiled)
     return compiled
 
 
 def inner(function: Kernel) -> Kernel:
-    """Compile a function that only kernels call."""
+    """Compile a function that only kernels call and that allocates nothing, assignments to slices included.
+
+    Numba would count references to every array that such a function touches: atomic operations that take 0.3 us a row,
+    as long as solving a row of ten cells does (measured). Without allocations there is nothing to count.
+    """
+    compiled: Kernel = numba.njit(**_NO_REFERENCE_COUNTS, **_OPTIONS)(function)
+    return compiled
+
+
+def allocating(function: Kernel) -> Kernel:
+    """Compile a function that kernels call, once a block, for working memory."""
     compiled: Kernel = numba.njit(**_OPTIONS)(function)
     return compiled
 

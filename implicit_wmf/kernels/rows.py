@@ -4,8 +4,8 @@ Every row i has its own d x d system A_i w_i = b_i. In the eigenbasis of the fix
 
     A_i = D_i + Z' diag(weights) Z,    b_i = Z' targets,    D_i = background_i * spectrum + regularization_i
 
-with Z the n_i x d factors of the row's stored cells (`indices`), `weights` their confidence above the background,
-`targets` their confidence times preference. D_i is diagonal, which is what the rotation is for. Rows with few cells are
+with Z the n_i x d factors of the row's stored cells (`indices`), the weights their confidence above the background, the
+targets their confidence times preference. D_i is diagonal, which is what the rotation is for. Rows with few cells are
 solved through an n_i x n_i system (dual), the others through the d x d system itself (primal).
 
 Here d is the padded width: factor matrices have a multiple of the tile's columns, those beyond the factors zero.
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import simd
-from .jit import block_kernel, inner
+from .jit import allocating, block_kernel, inner
 from .linalg import add_products, cholesky, solve_factored
 
 # Cells gathered at a time for the primal system: two panels of 128 x d floats stay in the caches up to d = 512.
@@ -28,15 +28,27 @@ PANEL = 128
 SMALL = 8
 # Cells to prefetch ahead. Without, exact and CG epochs take 1.2 to 1.4 times as long.
 AHEAD = 16
+# Kinds of rows: without any target the solution is 0; the dual cannot have all weights.
+EMPTY, PRIMAL, ANY = 0, 1, 2
 
 
 class Rows(NamedTuple):
-    """One side's rows: CSR arrays over the stored cells, and two numbers a row."""
+    """One side's rows: CSR arrays over the stored cells, and three numbers a row.
+
+    A cell's weight, its confidence minus the background, is scale * values[cell * value_step], negative where the
+    confidence is below the background. Its target, confidence times preference, is
+    targets[cell * target_step] + follow * weight. A step of 0 stands for one number that all cells share.
+    """
 
     indptr: Any  # int64 (rows + 1)
     indices: Any  # int32 (stored cells), positions in the fixed side
-    weights: Any  # factor dtype (stored cells): confidence minus background, negative where below it
-    targets: Any  # factor dtype (stored cells): confidence times preference
+    values: Any  # factor dtype (stored cells, or 1)
+    value_step: Any  # 1 or 0
+    scale: Any  # factor dtype
+    targets: Any  # factor dtype (stored cells, or 1)
+    target_step: Any  # 1 or 0
+    follow: Any  # factor dtype, 0 or 1
+    kinds: Any  # uint8 (rows): EMPTY, PRIMAL or ANY
     background: Any  # float64 (rows): a0 a_i
     regularization: Any  # float64 (rows): lambda_i
 
@@ -70,7 +82,7 @@ def light_limit(factors):
     return factors
 
 
-@inner
+@allocating
 def make_scratch(fixed):
     """Allocate what rows against these factors need."""
     factors = fixed.shape[1]
@@ -93,20 +105,33 @@ def make_scratch(fixed):
 
 
 @inner
-def survey(rows, row):
-    """Whether the row has any target at all, and whether the dual can have it.
+def weight_of(rows, cell):
+    """Confidence of a stored cell minus its background."""
+    return rows.scale * rows.values[cell * rows.value_step]
+
+
+@inner
+def target_of(rows, cell, weight):
+    """Confidence of a stored cell times its preference."""
+    return rows.targets[cell * rows.target_step] + rows.follow * weight
+
+
+@block_kernel
+def survey_rows(rows, start, stop, kinds):
+    """Fill in the kinds of rows start to stop - 1.
 
     The dual divides targets by the roots of the weights: a negative weight has none, and a target whose weight is 0
     (confidence equal to the background) would be lost.
     """
-    any_target = False
-    dual = True
-    for cell in range(rows.indptr[row], rows.indptr[row + 1]):
-        target = rows.targets[cell] != 0
-        weight = rows.weights[cell]
-        any_target |= target
-        dual &= weight > 0 or (weight == 0 and not target)
-    return any_target, dual
+    for row in range(start, stop):
+        any_target = False
+        dual = True
+        for cell in range(rows.indptr[row], rows.indptr[row + 1]):
+            weight = weight_of(rows, cell)
+            target = target_of(rows, cell, weight) != 0
+            any_target |= target
+            dual &= weight > 0 or (weight == 0 and not target)
+        kinds[row] = EMPTY if not any_target else ANY if dual else PRIMAL
 
 
 @inner
@@ -132,6 +157,13 @@ def set_diagonal(rows, row, spectrum, diagonal):
 
 
 @inner
+def clear(vector):
+    """Set every entry to 0."""
+    for k in range(vector.size):
+        vector[k] = 0
+
+
+@inner
 def all_finite(vector):
     """Whether no entry is NaN or infinite."""
     total = vector.dtype.type(0)
@@ -147,8 +179,8 @@ def _gather_cells(rows, begin, length, fixed, scratch):
     for t in range(length):
         prefetch_ahead(rows, begin + t, fixed)
         vector = fixed[rows.indices[begin + t]]
-        weight = rows.weights[begin + t]
-        target = rows.targets[begin + t]
+        weight = weight_of(rows, begin + t)
+        target = target_of(rows, begin + t, weight)
         for k in range(vector.size):
             cells[t, k] = vector[k]
             weighted_cells[t, k] = weight * vector[k]
@@ -161,9 +193,10 @@ def solve_primal(rows, row, fixed, scratch):
     system, solution = scratch.system, scratch.solution
     factors = fixed.shape[1]
     for k in range(factors):
-        system[k, :factors] = 0
+        for j in range(factors):
+            system[k, j] = 0
         system[k, k] = scratch.diagonal.entries[k]
-    solution[:] = 0
+    clear(solution)
     for begin in range(rows.indptr[row], rows.indptr[row + 1], PANEL):
         length = min(PANEL, rows.indptr[row + 1] - begin)
         _gather_cells(rows, begin, length, fixed, scratch)
@@ -181,13 +214,15 @@ def _prepare_dual(rows, row, size, fixed, scratch):
     count = rows.indptr[row + 1] - begin
     for t in range(count):
         prefetch_ahead(rows, begin + t, fixed)
-        root = math.sqrt(rows.weights[begin + t])
+        weight = weight_of(rows, begin + t)
+        root = math.sqrt(weight)
         scratch.picks[t] = rows.indices[begin + t]
         scratch.roots[t] = root
-        scratch.x[t] = rows.targets[begin + t] / root if root > 0 else 0
-    scratch.picks[count:size] = 0
-    scratch.roots[count:size] = 0
-    scratch.x[count:size] = 0
+        scratch.x[t] = target_of(rows, begin + t, weight) / root if root > 0 else 0
+    for t in range(count, size):
+        scratch.picks[t] = 0
+        scratch.roots[t] = 0
+        scratch.x[t] = 0
 
 
 @inner
@@ -209,7 +244,8 @@ def solve_dual(rows, row, fixed, scratch):
         for t in range(size):
             scaled[k, t] = scratch.diagonal.inverse[k] * transposed[k, t]
     for t in range(size):
-        system[t, :size] = 0
+        for u in range(size):
+            system[t, u] = 0
         system[t, t] = 1
     add_products(transposed, scaled, size, factors, system)
     if not cholesky(system, size):
@@ -223,7 +259,7 @@ def solve_dual(rows, row, fixed, scratch):
 def _combine_cells(count, fixed, scratch):
     """W = D^-1 sum_t (S x)_t z_t, from the factors' own rows: cheaper than sums along the transposed ones."""
     solution = scratch.solution
-    solution[:] = 0
+    clear(solution)
     for t in range(count):
         vector = fixed[scratch.picks[t]]
         coefficient = scratch.roots[t] * scratch.x[t]
@@ -283,30 +319,11 @@ def _solve_small(system, count, x):
 
 
 @inner
-def solve_row(rows, row, fixed, scratch, dual):
-    """Solve by the cheapest way for the row's number of cells; `dual` is whether it may be the dual."""
+def solve_exactly(rows, row, fixed, scratch, smallest):
+    """Solve by the cheapest way for the row's number of cells; `smallest` is the least entry of its diagonal."""
     count = rows.indptr[row + 1] - rows.indptr[row]
-    if not dual or count > light_limit(fixed.shape[1]):
+    if rows.kinds[row] == PRIMAL or not smallest > 0 or count > light_limit(fixed.shape[1]):
         return solve_primal(rows, row, fixed, scratch)
     if count > SMALL:
         return solve_dual(rows, row, fixed, scratch)
     return solve_small_dual(rows, row, fixed, scratch)
-
-
-@block_kernel
-def solve_rows_exactly(rows, start, stop, fixed, spectrum, solved):
-    """Solve rows start to stop - 1 exactly, into `solved`.
-
-    Returns -1, or the index of the first row without a finite solution in this precision.
-    """
-    scratch = make_scratch(fixed)
-    for row in range(start, stop):
-        any_target, dual = survey(rows, row)
-        if not any_target:  # b_i = 0
-            solved[row] = 0
-            continue
-        dual &= set_diagonal(rows, row, spectrum, scratch.diagonal) > 0
-        if not (solve_row(rows, row, fixed, scratch, dual) and all_finite(scratch.solution)):
-            return row
-        solved[row] = scratch.solution[: solved.shape[1]]
-    return -1

@@ -101,6 +101,26 @@ def _gather_transposed_plain(source, picks, at, k, roots, out):
             out[r, c] = roots[c] * source[picks[c], r]
 
 
+def _dots_plain(matrix, picks, vector):
+    """Inner products of the rows at `picks`, a tuple of 1, 2, 4 or 8 positions, with a vector; a tuple."""
+    return tuple([(matrix[pick] * vector).sum() for pick in picks])
+
+
+def _add_rows_plain(matrix, picks, coefficients, out):
+    """Add coefficients[r] * matrix[picks[r]] to `out`."""
+    for pick, coefficient in zip(picks, coefficients, strict=True):
+        for k in range(out.size):
+            out[k] += coefficient * matrix[pick, k]
+
+
+def _add_rows_and_squares_plain(matrix, picks, coefficients, weights, out, squares):
+    """Add coefficients[r] * matrix[picks[r]] to `out` and weights[r] * matrix[picks[r]]**2 to `squares`."""
+    _add_rows_plain(matrix, picks, coefficients, out)
+    for pick, weight in zip(picks, weights, strict=True):
+        for k in range(out.size):
+            squares[k] += weight * matrix[pick, k] * matrix[pick, k]
+
+
 def _prefetch_row_plain(matrix, row):
     """Begin to load a row into the caches; changes nothing."""
 
@@ -112,4 +132,7 @@ solve: Any = _solve_plain if _INTERPRETED else simd_code.solve
 substitute_forward: Any = _substitute_forward_plain if _INTERPRETED else simd_code.substitute_forward
 substitute_back: Any = _substitute_back_plain if _INTERPRETED else simd_code.substitute_back
 gather_transposed: Any = _gather_transposed_plain if _INTERPRETED else simd_code.gather_transposed
+dots: Any = _dots_plain if _INTERPRETED else simd_code.dots
+add_rows: Any = _add_rows_plain if _INTERPRETED else simd_code.add_rows
+add_rows_and_squares: Any = _add_rows_and_squares_plain if _INTERPRETED else simd_code.add_rows_and_squares
 prefetch_row: Any = _prefetch_row_plain if _INTERPRETED else simd_code.prefetch_row

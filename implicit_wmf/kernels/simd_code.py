@@ -6,6 +6,7 @@ registers. What each operation computes is defined by its twin there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -310,6 +311,148 @@ def gather_transposed(typingctx: Any, source: Any, picks: Any, at: Any, k: Any, 
         return context.get_dummy_value()
 
     return numba.types.void(source, picks, at, k, roots, out), generate
+
+
+def _interleave(lanes: int, width: int) -> tuple[list[int], list[int]]:
+    """Lanes of two vectors of runs `width` long: the first halves of all runs, and the second halves."""
+    starts = range(0, 2 * lanes, width)
+    halves = [[start + half * width // 2 + lane for start in starts for lane in range(width // 2)] for half in (0, 1)]
+    return halves[0], halves[1]
+
+
+def _sums(vectors: _Vectors, rows: list[Any]) -> list[Any]:
+    """Sum the lanes of 1, 2, 4 or 8 vectors, together: each round adds halves and puts two vectors into one."""
+    builder = vectors.builder
+    count, width = len(rows), vectors.lanes
+
+    def shuffle(left: Any, right: Any, lanes: Any) -> Any:
+        return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(_LANE, vectors.lanes), list(lanes)))
+
+    while len(rows) > 1:
+        low, high = _interleave(vectors.lanes, width)
+        pairs = zip(rows[::2], rows[1::2], strict=True)
+        rows = [builder.fadd(shuffle(*pair, low), shuffle(*pair, high)) for pair in pairs]
+        width //= 2
+    total = rows[0]
+    while width > 1:
+        width //= 2
+        total = builder.fadd(total, shuffle(total, total, [lane ^ width for lane in range(vectors.lanes)]))
+    return [builder.extract_element(total, _LANE(row * vectors.lanes // count)) for row in range(count)]
+
+
+def _for_tiles(vectors: _Vectors, width: Any, body: Callable[[Any], None]) -> None:
+    """Generate body(k) for the tiles of a row, four to a turn of the loop: short loops are mostly overhead."""
+    builder = vectors.builder
+    tiles = builder.udiv(width, _INDEX(vectors.lanes))
+    fours = builder.udiv(tiles, _INDEX(4))
+    with cgutils.for_range(builder, fours, intp=_INDEX) as loop:
+        first = builder.mul(loop.index, _INDEX(4 * vectors.lanes))
+        for tile in range(4):
+            body(_offset(builder, first, tile * vectors.lanes))
+    done = builder.mul(fours, _INDEX(4))
+    with cgutils.for_range(builder, builder.sub(tiles, done), intp=_INDEX) as loop:
+        body(builder.mul(builder.add(done, loop.index), _INDEX(vectors.lanes)))
+
+
+class _Picked:
+    """Some rows of a matrix, by position."""
+
+    def __init__(self, vectors: _Vectors, matrix: _Matrix, picks: Any) -> None:
+        builder = vectors.builder
+        positions = [builder.sext(pick, _INDEX) for pick in cgutils.unpack_tuple(builder, picks)]
+        self._vectors = vectors
+        self._rows = [matrix.at(position, _INDEX(0)) for position in positions]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def load(self, k: Any) -> list[Any]:
+        """Load their tiles at column k."""
+        return [self._vectors.load(self._vectors.builder.gep(row, [k])) for row in self._rows]
+
+
+def _weighted_sum(vectors: _Vectors, rows: list[Any], coefficients: list[Any]) -> Any:
+    total = vectors.builder.fmul(rows[0], coefficients[0])
+    for row, coefficient in zip(rows[1:], coefficients[1:], strict=True):
+        total = vectors.multiply_add(row, coefficient, total)
+    return total
+
+
+def _add_to(vectors: _Vectors, place: Any, vector: Any) -> None:
+    """Add to what is stored, last: a chain that began there would wait for the rows before."""
+    vectors.store(vectors.builder.fadd(vector, vectors.load(place)), place)
+
+
+def _splat_all(vectors: _Vectors, scalars: Any) -> list[Any]:
+    return [vectors.splat(scalar) for scalar in cgutils.unpack_tuple(vectors.builder, scalars)]
+
+
+@intrinsic
+def dots(typingctx: Any, matrix: Any, picks: Any, vector: Any) -> Any:
+    """Compile `simd.dots`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vectors = _Vectors(builder, matrix.dtype)
+        whole = _Matrix(context, builder, matrix, arguments[0])
+        picked = _Picked(vectors, whole, arguments[1])
+        data = _data(context, builder, vector, arguments[2])
+        slots = [cgutils.alloca_once_value(builder, vectors.constant(0.0)) for _ in range(len(picked))]
+
+        def add(k: Any) -> None:
+            known = vectors.load(builder.gep(data, [k]))
+            for row, slot in zip(picked.load(k), slots, strict=True):
+                builder.store(vectors.multiply_add(row, known, builder.load(slot)), slot)
+
+        _for_tiles(vectors, whole.stride, add)
+        sums = _sums(vectors, [builder.load(slot) for slot in slots])
+        return context.make_tuple(builder, signature.return_type, sums)
+
+    return numba.types.UniTuple(matrix.dtype, len(picks))(matrix, picks, vector), generate
+
+
+@intrinsic
+def add_rows(typingctx: Any, matrix: Any, picks: Any, coefficients: Any, out: Any) -> Any:
+    """Compile `simd.add_rows`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vectors = _Vectors(builder, matrix.dtype)
+        whole = _Matrix(context, builder, matrix, arguments[0])
+        picked = _Picked(vectors, whole, arguments[1])
+        scalars = _splat_all(vectors, arguments[2])
+        data = _data(context, builder, out, arguments[3])
+
+        def add(k: Any) -> None:
+            _add_to(vectors, builder.gep(data, [k]), _weighted_sum(vectors, picked.load(k), scalars))
+
+        _for_tiles(vectors, whole.stride, add)
+        return context.get_dummy_value()
+
+    return numba.types.void(matrix, picks, coefficients, out), generate
+
+
+@intrinsic
+def add_rows_and_squares(
+    typingctx: Any, matrix: Any, picks: Any, coefficients: Any, weights: Any, out: Any, squares: Any
+) -> Any:
+    """Compile `simd.add_rows_and_squares`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vectors = _Vectors(builder, matrix.dtype)
+        whole = _Matrix(context, builder, matrix, arguments[0])
+        picked = _Picked(vectors, whole, arguments[1])
+        scalars, square_scalars = _splat_all(vectors, arguments[2]), _splat_all(vectors, arguments[3])
+        data, square_data = _data(context, builder, out, arguments[4]), _data(context, builder, squares, arguments[5])
+
+        def add(k: Any) -> None:
+            rows = picked.load(k)
+            _add_to(vectors, builder.gep(data, [k]), _weighted_sum(vectors, rows, scalars))
+            row_squares = [builder.fmul(row, row) for row in rows]
+            _add_to(vectors, builder.gep(square_data, [k]), _weighted_sum(vectors, row_squares, square_scalars))
+
+        _for_tiles(vectors, whole.stride, add)
+        return context.get_dummy_value()
+
+    return numba.types.void(matrix, picks, coefficients, weights, out, squares), generate
 
 
 @intrinsic
