@@ -91,7 +91,8 @@ class WMF:
     user_factors, item_factors : (users, d) and (items, d) arrays of `dtype`, C-ordered
         Read-only on disk after ``load(..., mmap=True)``.
     history : list of EpochRecord
-        One record an epoch: loss, its three parts, seconds, how rows were solved. ``pandas.DataFrame(model.history)`` makes a table.
+        One record an epoch: loss, its three parts, seconds, how rows were solved;
+        ``pandas.DataFrame(model.history)`` makes a table.
     interactions : Interactions
         What was fitted: raw ids, and the items that `recommend` leaves out.
     config : WMFConfig

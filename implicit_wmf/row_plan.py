@@ -25,18 +25,18 @@ _WORTHWHILE = 20e6
 _FIRST_GUESS = 2.0  # steps a row, before any were counted
 # Beginning costs this many steps; the last is half of one, because it needs no product.
 _BEGIN = 1.2
-_TILE, _FEW_CELLS = 16, 8  # as in the kernels
+_TILE = 16
 _GROUPS = 33  # of rows by the binary logarithm of their number of cells
 
 
 def exact_cost(cells: NDArray[Any], factors: int) -> Floats:
-    """Time to solve rows of so many stored cells exactly: by plain loops, through n x n, or through d x d systems."""
+    """Time to solve rows of so many stored cells exactly: through n x n (without tiles if few) or d x d systems."""
     n, d = cells.astype(np.float64), float(factors)
     tiles = np.ceil(n / _TILE) * _TILE
-    loops = 60 + 0.45 * n * d + 6 * n**2
+    small = 60 + 0.27 * n * d + n**2 * (4.7 + 0.012 * d)
     dual = tiles * (10 + 0.48 * d + 0.0075 * tiles * d)
     primal = n * (0.15 * d + d**2 / 150) + d**3 / 400 + 20 * d
-    return np.where(n <= _FEW_CELLS, loops, np.where(n <= d, dual, primal))
+    return np.where(n <= 8 + d / 64, small, np.where(n <= d, dual, primal))
 
 
 def step_cost(cells: NDArray[Any], factors: int) -> Floats:
@@ -61,8 +61,12 @@ class SidePlan:
 
     def __init__(self, row_sizes: NDArray[np.int64], config: WMFConfig) -> None:
         self._config = config
-        self._sizes = row_sizes
-        self._group = np.frexp(row_sizes.astype(np.float64))[1].astype(np.uint8)
+        # costs depend on the number of cells alone, of which there are few different ones
+        sizes, place = np.unique(row_sizes, return_inverse=True)
+        self._sizes, self._place = sizes, place.astype(np.int32)
+        self._rows = np.bincount(self._place)
+        self._group = np.frexp(sizes.astype(np.float64))[1]
+        self._exact_cost, self._step_cost = (cost(sizes, config.factors) for cost in (exact_cost, step_cost))
         self._expected = np.full(_GROUPS, _FIRST_GUESS)
         self._sweeps = 0
         self.exact, self.mean_steps = 1.0, 0.0
@@ -71,41 +75,42 @@ class SidePlan:
     def prepare(self) -> None:
         """Choose for the sweep to come."""
         self.tolerance = TOLERANCE / max(1, self._sweeps) if self._config.solver == "auto" else 0.0
-        exact, step = (cost(self._sizes, self._config.factors) for cost in (exact_cost, step_cost))
-        likely = self._likely_steps(exact)
-        allowed = self._allowed_steps(exact, step)
-        iterated = (_BEGIN + likely) * step
-        self._allowed = np.where(iterated < exact, allowed, 0).astype(np.uint16)
+        iterated = (_BEGIN + self._likely_steps()) * self._step_cost
+        allowed = np.where(iterated < self._exact_cost, self._allowed_steps(), 0)
+        self._allowed_by_size = allowed.astype(np.uint16)
+        self._allowed = self._allowed_by_size[self._place]
         self.steps = self._allowed.copy()
-        self.work = np.minimum(iterated, exact)
+        self.work = np.minimum(iterated, self._exact_cost)[self._place]
 
-    def _likely_steps(self, exact: Floats) -> Floats:
+    def _likely_steps(self) -> Floats:
         if self._config.solver == "cg":
-            return np.full(exact.shape, float(self._config.cg_steps))
-        if self._config.solver == "exact" or exact.sum() < _WORTHWHILE:
-            return np.full(exact.shape, np.inf)
+            return np.full(self._sizes.shape, float(self._config.cg_steps))
+        if self._config.solver == "exact" or self._rows @ self._exact_cost < _WORTHWHILE:
+            return np.full(self._sizes.shape, np.inf)
         return np.asarray(self._expected[self._group])
 
-    def _allowed_steps(self, exact: Floats, step: Floats) -> Floats:
+    def _allowed_steps(self) -> Floats:
         """Allow a row the steps that take as long as solving it exactly."""
         if self._config.solver == "cg":
-            return np.full(exact.shape, float(self._config.cg_steps))
-        return np.clip(np.ceil(exact / step), 1, 1000)
+            return np.full(self._sizes.shape, float(self._config.cg_steps))
+        return np.clip(np.ceil(self._exact_cost / self._step_cost), 1, 1000)
 
     @property
     def iterates(self) -> bool:
         """Whether any row is to be improved from what it is, rather than written afresh."""
-        return bool(self._allowed.any())
+        return bool(self._allowed_by_size.any())
 
     def learn(self) -> None:
         """Take in what the sweep took."""
-        iterated = self._allowed > 0
-        fell_back = self.steps > self._allowed
-        counted = np.where(fell_back, 2 * self._allowed, self.steps)  # a row that fell back cost twice its allowance
-        rows = np.bincount(self._group[iterated], minlength=_GROUPS)
-        total = np.bincount(self._group[iterated], counted[iterated], minlength=_GROUPS)
+        fell_back = np.flatnonzero(self.steps > self._allowed)
+        tried = np.where(self._allowed_by_size > 0, self._rows, 0)
+        total = np.bincount(self._place, self.steps, self._sizes.size)
+        again = self._allowed[fell_back] - 1.0  # a row that fell back cost twice its allowance
+        total += np.bincount(self._place[fell_back], again, self._sizes.size)
+        rows, steps = (np.bincount(self._group, numbers, _GROUPS) for numbers in (tried, total))
+        self._expected = np.where(rows > 0, steps / np.maximum(rows, 1), self._expected)
         self._sweeps += 1
-        self._expected = np.where(rows > 0, total / np.maximum(rows, 1), self._expected)
-        by_steps = iterated & ~fell_back
-        self.exact = float(1 - by_steps.mean())
-        self.mean_steps = float(self.steps[by_steps].mean()) if by_steps.any() else 0.0
+        by_steps = tried.sum() - fell_back.size
+        self.exact = 1.0 - float(by_steps / self.steps.size)
+        taken = self.steps.sum(dtype=np.int64) - self.steps[fell_back].sum(dtype=np.int64)
+        self.mean_steps = float(taken / by_steps) if by_steps else 0.0

@@ -130,7 +130,13 @@ def half_sweep(
     _rotate(*fixed, vectors, config)
     if plan.iterates:  # steps start from the rows as they are; exact rows are written without being read
         _rotate(*solved, vectors, config)
-    _solve(side, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config, row_name, plan)
+    failed = _solve(side, plan, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config.num_threads)
+    if failed >= 0:
+        raise InputError(
+            f"the factors of the {row_name} at position {failed} have no finite solution in {fixed[0].dtype}: raise "
+            f"regularization (now {config.regularization:g}), scale values and alpha to moderate sizes, or use "
+            f"dtype='float64'"
+        )
     plan.learn()
 
 
@@ -153,15 +159,13 @@ def gram_matrix(factors: Array, scale: NDArray[np.float64], num_threads: int | N
     count, width = factors.shape
     tiles = kernels.jit.whole_tiles(np.empty((0, width)))
     bounds = _even_bounds(count, min(_PARTIAL_SUMS, max(1, count // _BLAS_ROWS)))
-    partial = np.zeros((len(bounds), tiles.shape[1], tiles.shape[1]))
+    sums = np.zeros((len(bounds), tiles.shape[1], tiles.shape[1]))
 
     def add(block: int) -> None:
-        kernels.gram.add_gram(
-            kernels.jit.read_only(factors), kernels.jit.read_only(scale), *bounds[block], partial[block]
-        )
+        kernels.gram.add_gram(kernels.jit.read_only(factors), kernels.jit.read_only(scale), *bounds[block], sums[block])
 
     run_blocks(add, len(bounds), num_threads)
-    upper = np.triu(partial.sum(axis=0)[:width, :width])
+    upper = np.triu(sums.sum(axis=0)[:width, :width])
     return np.asarray(upper + np.triu(upper, 1).T)
 
 
@@ -181,14 +185,13 @@ def _rotate(factors: Array, out: Array, vectors: Array, config: WMFConfig) -> No
 
 def _solve(
     side: WeightedRows,
+    plan: SidePlan,
     fixed: Array,
     spectrum: NDArray[np.float64],
     solved: Array,
-    config: WMFConfig,
-    row_name: str,
-    plan: SidePlan,
-) -> None:
-    """Solve every row of a side, heaviest blocks first."""
+    num_threads: int | None,
+) -> int:
+    """Solve every row of a side, heaviest blocks first; returns the first row without a finite solution, or -1."""
     bounds = _balanced_bounds(plan.work)
     failed = np.full(len(bounds), -1, dtype=np.int64)
 
@@ -197,13 +200,8 @@ def _solve(
             side.rows, *bounds[block], fixed, spectrum, plan.steps, plan.tolerance, solved
         )
 
-    run_blocks(solve, len(bounds), config.num_threads)
-    if failed.max(initial=-1) >= 0:
-        raise InputError(
-            f"the factors of the {row_name} at position {failed[failed >= 0].min()} have no finite solution in "
-            f"{fixed.dtype}: raise regularization (now {config.regularization:g}), scale values and alpha to moderate "
-            f"sizes, or use dtype='float64'"
-        )
+    run_blocks(solve, len(bounds), num_threads)
+    return int(min(failed[failed >= 0], default=-1))
 
 
 def _balanced_bounds(work: NDArray[np.float64]) -> Bounds:

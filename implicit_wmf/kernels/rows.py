@@ -24,8 +24,6 @@ from .linalg import add_products, cholesky, solve_factored
 
 # Cells gathered at a time for the primal system: two panels of 128 x d floats stay in the caches up to d = 512.
 PANEL = 128
-# Rows of up to this many cells are solved by plain loops (measured: the tiles' cost is that of 16 cells).
-SMALL = 8
 # Cells to prefetch ahead. Without, exact and CG epochs take 1.2 to 1.4 times as long.
 AHEAD = 16
 # Kinds of rows: without any target the solution is 0; the dual cannot have all weights.
@@ -80,6 +78,12 @@ class Scratch(NamedTuple):
 def light_limit(factors):
     """Return the most cells that the dual is the cheaper for: n^2 d + n^3 / 3 and n d^2 + d^3 / 3 flops cross at d."""
     return factors
+
+
+@inner
+def small_limit(factors):
+    """Return the most cells that are solved without tiles, whose cost is always that of 16 (measured)."""
+    return 8 + factors // 64
 
 
 @allocating
@@ -258,33 +262,31 @@ def solve_dual(rows, row, fixed, scratch):
 @inner
 def _combine_cells(count, fixed, scratch):
     """W = D^-1 sum_t (S x)_t z_t, from the factors' own rows: cheaper than sums along the transposed ones."""
-    solution = scratch.solution
+    picks, roots, x, solution = scratch.picks, scratch.roots, scratch.x, scratch.solution
     clear(solution)
-    for t in range(count):
-        vector = fixed[scratch.picks[t]]
-        coefficient = scratch.roots[t] * scratch.x[t]
-        for k in range(solution.size):
-            solution[k] += coefficient * vector[k]
+    for t in range(0, count, 4):  # those beyond the count have roots of 0
+        coefficients = (roots[t] * x[t], roots[t + 1] * x[t + 1], roots[t + 2] * x[t + 2], roots[t + 3] * x[t + 3])
+        simd.add_rows(fixed, (picks[t], picks[t + 1], picks[t + 2], picks[t + 3]), coefficients, solution)
     for k in range(solution.size):
         solution[k] *= scratch.diagonal.inverse[k]
 
 
 @inner
 def solve_small_dual(rows, row, fixed, scratch):
-    """Solve as `solve_dual` does, with plain dot products: for a few cells a tile is mostly padding."""
-    cells, weighted_cells, system = scratch.cells, scratch.weighted_cells, scratch.system
+    """Solve as `solve_dual` does, with dot products of four rows at a time: for few cells a tile is mostly padding."""
+    picks, roots, system, solution = scratch.picks, scratch.roots, scratch.system, scratch.solution
     count = rows.indptr[row + 1] - rows.indptr[row]
-    _prepare_dual(rows, row, count, fixed, scratch)
+    _prepare_dual(rows, row, simd.padded(count, 4), fixed, scratch)
     for t in range(count):
-        vector = fixed[scratch.picks[t]]
+        vector = fixed[picks[t]]
         for k in range(vector.size):
-            cells[t, k] = scratch.roots[t] * vector[k]
-            weighted_cells[t, k] = scratch.diagonal.inverse[k] * cells[t, k]
-        for u in range(t + 1):
-            total = fixed.dtype.type(0)
-            for k in range(vector.size):
-                total += cells[u, k] * weighted_cells[t, k]
-            system[u, t] = total
+            solution[k] = roots[t] * vector[k] * scratch.diagonal.inverse[k]
+        for u in range(0, t + 1, 4):
+            p, q, r, s = simd.dots(fixed, (picks[u], picks[u + 1], picks[u + 2], picks[u + 3]), solution)
+            system[u, t] = roots[u] * p  # what falls below the diagonal is not used
+            system[u + 1, t] = roots[u + 1] * q
+            system[u + 2, t] = roots[u + 2] * r
+            system[u + 3, t] = roots[u + 3] * s
         system[t, t] += 1
     if not _solve_small(system, count, scratch.x):
         return False
@@ -324,6 +326,6 @@ def solve_exactly(rows, row, fixed, scratch, smallest):
     count = rows.indptr[row + 1] - rows.indptr[row]
     if rows.kinds[row] == PRIMAL or not smallest > 0 or count > light_limit(fixed.shape[1]):
         return solve_primal(rows, row, fixed, scratch)
-    if count > SMALL:
+    if count > small_limit(fixed.shape[1]):
         return solve_dual(rows, row, fixed, scratch)
     return solve_small_dual(rows, row, fixed, scratch)
