@@ -41,8 +41,8 @@ def back(matrix, i, x, size):
 
 
 @inner
-def gather(source, picks, at, k, roots, out):
-    simd.gather_transposed(source, picks, at, k, roots, out)
+def gather(source, picks, at, k, scales, roots, out):
+    simd.gather_transposed(source, picks, at, k, scales, roots, out)
 
 
 @inner
@@ -139,12 +139,12 @@ def test_gather_transposed(dtype):
     generator = np.random.default_rng(3)
     source = generator.standard_normal((9, 2 * tile)).astype(dtype)
     picks = generator.integers(0, 9, 2 * tile).astype(np.int32)
-    roots = generator.random(2 * tile).astype(dtype)
+    scales, roots = generator.random((2, 2 * tile)).astype(dtype)
     out, expected = np.zeros((2, 2 * tile, 2 * tile), dtype)
-    gather(source, picks, tile, tile, roots, out)
-    simd._gather_transposed_plain(source, picks, tile, tile, roots, expected)
+    gather(source, picks, tile, tile, scales, roots, out)
+    simd._gather_transposed_plain(source, picks, tile, tile, scales, roots, expected)
     np.testing.assert_array_equal(out, expected)
-    np.testing.assert_array_equal(out[tile:, tile:], (roots * source[picks].T)[tile:, tile:])
+    np.testing.assert_array_equal(out[tile:, tile:], (source[picks].T * roots * scales[:, None])[tile:, tile:])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -95,7 +95,7 @@ def _transpose_rows(source, picks, ones, out):
     width = simd.tile_of(out)
     for k in range(0, out.shape[0], width):
         for at in range(0, out.shape[1], width):
-            simd.gather_transposed(source, picks, at, k, ones, out)
+            simd.gather_transposed(source, picks, at, k, ones, ones, out)
 
 
 @block_kernel
@@ -111,7 +111,7 @@ def top_items(start, stop, vectors, candidates, item_factors, seen, ids, scores)
     width = simd.tile_of(vectors)
     count = stop - start
     users = simd.padded(count, width)
-    ones = np.ones(max(users, ITEMS), vectors.dtype)
+    ones = np.ones(max(users, ITEMS, factors), vectors.dtype)
     left = np.empty((factors, users), vectors.dtype)
     right = np.empty((factors, ITEMS), vectors.dtype)
     tile = np.empty((users, ITEMS), vectors.dtype)

@@ -56,6 +56,7 @@ class Diagonal(NamedTuple):
 
     entries: Any  # (d)
     inverse: Any  # (d)
+    roots: Any  # (d): of the inverse, 0 where it is negative
     made_for: Any  # (3) float64: the row's background and regularization, and the smallest entry
 
 
@@ -67,8 +68,7 @@ class Scratch(NamedTuple):
     system: Any  # (d, d and a tile): A_i, or M of the dual
     cells: Any  # (PANEL, d and a tile): gathered factors
     weighted_cells: Any  # (PANEL, d and a tile)
-    transposed: Any  # (d, light and a tile): gathered factors of a light row, times the roots of its weights
-    scaled: Any  # (d, light and a tile): the same, divided by D_i
+    transposed: Any  # (d, light and a tile): D^-1/2 Y' of a light row
     picks: Any  # (light)
     roots: Any  # (light)
     x: Any  # (light)
@@ -94,13 +94,13 @@ def make_scratch(fixed):
     light = simd.padded(light_limit(factors), tile)
     # One cache line more a row: strides of powers of two would put the rows of a tile in the same few cache sets.
     wide = factors + tile
+    diagonal = np.empty((3, factors), fixed.dtype)
     return Scratch(
-        Diagonal(np.empty(factors, fixed.dtype), np.empty(factors, fixed.dtype), np.full(3, np.nan)),
+        Diagonal(diagonal[0], diagonal[1], diagonal[2], np.full(3, np.nan)),
         np.empty(factors, fixed.dtype),
         np.empty((factors, wide), fixed.dtype),
         np.empty((PANEL, wide), fixed.dtype),
         np.empty((PANEL, wide), fixed.dtype),
-        np.empty((factors, light + tile), fixed.dtype),
         np.empty((factors, light + tile), fixed.dtype),
         np.empty(light, np.int32),
         np.empty(light, fixed.dtype),
@@ -148,13 +148,14 @@ def prefetch_ahead(rows, cell, fixed):
 def set_diagonal(rows, row, spectrum, diagonal):
     """Make D_i and its inverse, unless they are the last row's; returns the smallest entry."""
     background, regularization = rows.background[row], rows.regularization[row]
-    entries, inverse, made_for = diagonal.entries, diagonal.inverse, diagonal.made_for
+    entries, inverse, roots, made_for = diagonal.entries, diagonal.inverse, diagonal.roots, diagonal.made_for
     if background == made_for[0] and regularization == made_for[1]:
         return made_for[2]
     smallest = np.inf
     for k in range(spectrum.size):
         entries[k] = background * spectrum[k] + regularization
         inverse[k] = 1 / entries[k]
+        roots[k] = math.sqrt(max(inverse[k], 0))
         smallest = min(smallest, entries[k])  # as stored: float32 may have rounded it to 0
     made_for[0], made_for[1], made_for[2] = background, regularization, smallest
     return smallest
@@ -235,7 +236,7 @@ def solve_dual(rows, row, fixed, scratch):
 
     With targets c = S t the system is (D + Y' Y) w = Y' t, and by Woodbury's identity w = D^-1 Y' M^-1 t.
     """
-    system, transposed, scaled = scratch.system, scratch.transposed, scratch.scaled
+    system, transposed = scratch.system, scratch.transposed
     factors = fixed.shape[1]
     tile = simd.tile_of(fixed)
     count = rows.indptr[row + 1] - rows.indptr[row]
@@ -243,15 +244,12 @@ def solve_dual(rows, row, fixed, scratch):
     _prepare_dual(rows, row, size, fixed, scratch)
     for k in range(0, factors, tile):
         for at in range(0, size, tile):
-            simd.gather_transposed(fixed, scratch.picks, at, k, scratch.roots, transposed)
-    for k in range(factors):
-        for t in range(size):
-            scaled[k, t] = scratch.diagonal.inverse[k] * transposed[k, t]
+            simd.gather_transposed(fixed, scratch.picks, at, k, scratch.diagonal.roots, scratch.roots, transposed)
     for t in range(size):
         for u in range(size):
             system[t, u] = 0
         system[t, t] = 1
-    add_products(transposed, scaled, size, factors, system)
+    add_products(transposed, transposed, size, factors, system)
     if not cholesky(system, size):
         return False
     solve_factored(system, size, scratch.x)

@@ -93,12 +93,12 @@ def _substitute_back_plain(matrix, i, x, size):
         x[r] *= matrix[r, r]
 
 
-def _gather_transposed_plain(source, picks, at, k, roots, out):
-    """Write out[k + r, at + c] = roots[at + c] * source[picks[at + c], k + r] for a whole tile."""
+def _gather_transposed_plain(source, picks, at, k, scales, roots, out):
+    """Write out[k + r, at + c] = scales[k + r] * roots[at + c] * source[picks[at + c], k + r] for a whole tile."""
     tile = tile_of(out)
     for c in range(at, at + tile):
         for r in range(k, k + tile):
-            out[r, c] = roots[c] * source[picks[c], r]
+            out[r, c] = source[picks[c], r] * roots[c] * scales[r]
 
 
 def _dots_plain(matrix, picks, vector):

@@ -289,28 +289,31 @@ def substitute_back(typingctx: Any, matrix: Any, i: Any, x: Any, size: Any) -> A
 
 
 @intrinsic
-def gather_transposed(typingctx: Any, source: Any, picks: Any, at: Any, k: Any, roots: Any, out: Any) -> Any:
+def gather_transposed(
+    typingctx: Any, source: Any, picks: Any, at: Any, k: Any, scales: Any, roots: Any, out: Any
+) -> Any:
     """Compile `simd.gather_transposed`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vectors = _Vectors(builder, out.dtype)
-        sources, outs = (_Matrix(context, builder, signature.args[p], arguments[p]) for p in (0, 5))
-        pick, root = (
-            builder.gep(
-                cgutils.create_struct_proxy(signature.args[p])(context, builder, arguments[p]).data, [arguments[2]]
-            )
-            for p in (1, 4)
+        sources, outs = (_Matrix(context, builder, signature.args[p], arguments[p]) for p in (0, 6))
+        pick, scale, root = (
+            builder.gep(_data(context, builder, signature.args[p], arguments[p]), [arguments[place]])
+            for p, place in ((1, 2), (4, 3), (5, 2))
         )
         rows = []
         for c in range(vectors.lanes):
             index = builder.sext(builder.load(builder.gep(pick, [_INDEX(c)])), _INDEX)
             rows.append(vectors.load(sources.at(index, arguments[3])))
-        scale = vectors.load(root)
-        rows = [builder.fmul(row, scale) for row in _transpose(vectors, rows)]
-        _store_tile(vectors, rows, outs, arguments[3], arguments[2])
+        column_roots = vectors.load(root)
+        scaled = []
+        for r, row in enumerate(_transpose(vectors, rows)):
+            row_scale = vectors.splat(builder.load(builder.gep(scale, [_INDEX(r)])))
+            scaled.append(builder.fmul(builder.fmul(row, column_roots), row_scale))
+        _store_tile(vectors, scaled, outs, arguments[3], arguments[2])
         return context.get_dummy_value()
 
-    return numba.types.void(source, picks, at, k, roots, out), generate
+    return numba.types.void(source, picks, at, k, scales, roots, out), generate
 
 
 def _interleave(lanes: int, width: int) -> tuple[list[int], list[int]]:
