@@ -84,7 +84,7 @@ def big_section(lab: Lab, plan: Plan, report: Report) -> None:
     report.text(
         f"## {shape} interactions: time and memory",
         f"`auto`, d = {factors}, {plan.big_epochs} epochs. Compiled before, on a tiny matrix; nothing else warmed up. "
-        "The peak is the process's own (VmHWM), interpreter, libraries and the input included.",
+        "The peak is the process's own (VmHWM), interpreter, libraries and the input, which are Interactions, included.",
     )
     rows = [
         ["whole fit, s", f"{result['seconds']:.1f}"],

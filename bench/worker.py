@@ -5,6 +5,7 @@ A process each, because idle threads of one library's pool spin for a while and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -34,18 +35,23 @@ def fit(job: Job) -> Job:
 
 
 def fit_with_memory(job: Job) -> Job:
-    """Time a whole fit of ours and its peak memory, compilation done before on a tiny matrix."""
-    from implicit_wmf import WMF
+    """Time a whole fit of ours and its peak memory, compilation done before on a tiny matrix.
+
+    The data are Interactions, so that they are in memory once; a SciPy matrix would stay beside the model's own copy.
+    """
+    from implicit_wmf import WMF, Interactions
     from implicit_wmf.datasets import synthetic
 
     from .data import load
 
     settings = {**job["objective"], "factors": job["factors"], "solver": "auto", "num_threads": job["threads"]}
     WMF(**settings, iterations=1, random_state=0).fit(synthetic(300, 200, 5_000, random_state=0), progress=False)
+    _reset_peak()
     before = _peak_memory()
-    counts = load(job["data"])
+    data = Interactions.from_matrix(load(job["data"]))
+    counts = data.matrix
     began = time.perf_counter()
-    model = WMF(**settings, iterations=job["epochs"], random_state=0).fit(counts, track_loss=False, progress=False)
+    model = WMF(**settings, iterations=job["epochs"], random_state=0).fit(data, track_loss=False, progress=False)
     seconds = time.perf_counter() - began
     csr = counts.data.nbytes + counts.indices.nbytes + counts.indptr.nbytes
     transpose = counts.data.nbytes + counts.indices.nbytes + (counts.shape[1] + 1) * counts.indptr.itemsize
@@ -65,6 +71,12 @@ def _peak_memory() -> int | None:
     status = Path("/proc/self/status")
     peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(peak[1]) * 1024 if peak else None
+
+
+def _reset_peak() -> None:
+    """Let VmHWM begin again at what the process holds now: compilation takes memory that is given back."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def first_fit(job: Job) -> Job:

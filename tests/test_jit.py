@@ -1,5 +1,6 @@
 """The cache of compiled kernels."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,20 @@ def test_without_a_place_for_the_cache_kernels_are_compiled_in_the_process(monke
 
     monkeypatch.setattr(numba, "njit", nowhere)
     assert jit.block_kernel(add_one)(1) == 2
+
+
+@pytest.mark.skipif(not COMPILED, reason="nothing is cached")
+def test_processes_may_compile_into_one_cache_at_the_same_time(tmp_path):
+    code = (
+        "import numpy as np; from implicit_wmf.kernels.gram import add_gram; out = np.zeros((8, 8));"
+        "add_gram(np.ones((3, 2)), np.ones(3), 0, 3, out); print(out[0, 1])"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert [process.communicate(timeout=120)[0] for process in processes] == ["3.0\n"] * 4
 
 
 @pytest.mark.skipif(not COMPILED, reason="nothing is cached")
