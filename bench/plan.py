@@ -53,8 +53,9 @@ class Plan:
     dense: Shape
     others: tuple[Shape, ...]
     exact_factors: tuple[int, ...]
-    # implicit's Cholesky is left out above this: a minute an epoch tells nobody anything new
+    # implicit's Cholesky and irspack's iALS++ are left out above these: a minute an epoch tells nobody anything new
     implicit_exact_up_to: int
+    ialspp_up_to: int
     cg_factors: tuple[int, ...]
     checkpoints: tuple[int, int]
     target_objectives: tuple[Objective, ...]
@@ -107,6 +108,7 @@ FULL = Plan(
     others=(Shape(300_000, 50_000, 2_850_000),),
     exact_factors=(64, 128, 256),
     implicit_exact_up_to=128,
+    ialspp_up_to=256,
     cg_factors=(64, 128, 256, 512),
     checkpoints=(5, 15),
     target_objectives=(Objective(10.0, 0.01), Objective(40.0, 0.01)),
@@ -133,6 +135,7 @@ QUICK = Plan(
     others=(),
     exact_factors=(16,),
     implicit_exact_up_to=16,
+    ialspp_up_to=16,
     cg_factors=(16,),
     checkpoints=(2, 4),
     target_objectives=(Objective(40.0, 0.01),),

@@ -81,7 +81,10 @@ def initial_factors(shape: tuple[int, int], config: WMFConfig) -> tuple[Array, A
         scale = dtype.type(config.init_scale / np.sqrt(config.factors))
     if not np.isfinite(scale) or scale == 0:
         raise InputError(f"init_scale is {config.init_scale:g}, which {dtype} cannot hold divided by sqrt(factors)")
-    users, items = (scale * generator.standard_normal((count, config.factors), dtype=dtype.type) for count in shape)
+    users, items = (kernels.jit.aligned((count, config.factors), dtype) for count in shape)
+    for factors in (users, items):
+        generator.standard_normal(dtype=dtype.type, out=factors)
+        factors *= scale
     return users, items
 
 
@@ -94,7 +97,7 @@ def epochs(
     last whole epoch; the one after that reuses them.
     """
     users, items = start
-    spare_users, spare_items = np.empty_like(users), np.empty_like(items)
+    spare_users, spare_items = (kernels.jit.aligned(factors.shape, factors.dtype) for factors in start)
     user_plan, item_plan = SidePlan(problem.users.row_sizes, config), SidePlan(problem.items.row_sizes, config)
     for epoch in range(1, config.iterations + 1):
         began = time.perf_counter()
@@ -157,15 +160,15 @@ def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple
 def gram_matrix(factors: Array, scale: NDArray[np.float64], num_threads: int | None) -> NDArray[np.float64]:
     """Sum of scale_j h_j h_j' in float64, (d, d); the same bits for any number of threads."""
     count, width = factors.shape
-    tiles = kernels.jit.whole_tiles(np.empty((0, width)))
     bounds = _even_bounds(count, min(_PARTIAL_SUMS, max(1, count // _BLAS_ROWS)))
-    sums = np.zeros((len(bounds), tiles.shape[1], tiles.shape[1]))
+    sums = [kernels.gram.make_sum(factors) for _ in bounds]
+    rows, scale = kernels.jit.read_only(factors), kernels.jit.read_only(scale)
 
     def add(block: int) -> None:
-        kernels.gram.add_gram(kernels.jit.read_only(factors), kernels.jit.read_only(scale), *bounds[block], sums[block])
+        kernels.gram.add_gram(rows, scale, *bounds[block], kernels.gram.make_panel(factors), sums[block])
 
     run_blocks(add, len(bounds), num_threads)
-    upper = np.triu(sums.sum(axis=0)[:width, :width])
+    upper = np.triu(sum(sums)[:width, :width])
     return np.asarray(upper + np.triu(upper, 1).T)
 
 
@@ -195,10 +198,17 @@ def _solve(
     bounds = _balanced_bounds(plan.work)
     failed = np.full(len(bounds), -1, dtype=np.int64)
 
+    scratches: list[Any] = []  # as many as threads, in the end
+
     def solve(block: int) -> None:
+        try:
+            scratch = scratches.pop()
+        except IndexError:
+            scratch = kernels.rows.make_scratch(fixed)
         failed[block] = kernels.solve.solve_rows(
-            side.rows, *bounds[block], fixed, spectrum, plan.steps, plan.tolerance, solved
+            side.rows, *bounds[block], fixed, spectrum, plan.steps, plan.tolerance, scratch, solved
         )
+        scratches.append(scratch)
 
     run_blocks(solve, len(bounds), num_threads)
     return int(min(failed[failed >= 0], default=-1))

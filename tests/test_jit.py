@@ -34,7 +34,7 @@ def test_without_a_place_for_the_cache_kernels_are_compiled_in_the_process(monke
 def test_processes_may_compile_into_one_cache_at_the_same_time(tmp_path):
     code = (
         "import numpy as np; from implicit_wmf.kernels.gram import add_gram; out = np.zeros((8, 8));"
-        "add_gram(np.ones((3, 2)), np.ones(3), 0, 3, out); print(out[0, 1])"
+        "add_gram(np.ones((3, 2)), np.ones(3), 0, 3, np.zeros((64, 16)), out); print(out[0, 1])"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     processes = [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from implicit_wmf.kernels.gram import add_gram
+from implicit_wmf.kernels.gram import add_gram, make_panel, make_sum
 from implicit_wmf.kernels.jit import whole_tiles
 from implicit_wmf.kernels.linalg import add_products, cholesky, solve_factored
 from implicit_wmf.kernels.objective import sum_stored_cells
@@ -84,11 +84,13 @@ def make_rows(indptr, indices, weights, targets, background=1.0, regularization=
 
 
 def solve_exactly(rows, start, stop, fixed, spectrum, solved):
-    return solve_rows(rows, start, stop, fixed, spectrum, np.zeros(stop, np.uint16), 0.0, solved)
+    return solve_rows(rows, start, stop, fixed, spectrum, np.zeros(stop, np.uint16), 0.0, make_scratch(fixed), solved)
 
 
 def solve_by_cg(rows, start, stop, fixed, spectrum, steps, solved):
-    return solve_rows(rows, start, stop, fixed, spectrum, np.full(stop, steps, np.uint16), 0.0, solved)
+    return solve_rows(
+        rows, start, stop, fixed, spectrum, np.full(stop, steps, np.uint16), 0.0, make_scratch(fixed), solved
+    )
 
 
 @pytest.mark.parametrize("solver", ["exact", "cg"])
@@ -220,7 +222,7 @@ def test_steps_go_on_until_the_residual_has_fallen_to_the_tolerance(tolerance):
     rows, fixed, spectrum = steep_row()
     solved, steps = np.full((1, 32), 0.1), np.array([500], np.uint16)
     before = residual_size(rows, fixed, spectrum, solved[0])
-    assert solve_rows(rows, 0, 1, fixed, spectrum, steps, tolerance, solved) == -1
+    assert solve_rows(rows, 0, 1, fixed, spectrum, steps, tolerance, make_scratch(fixed), solved) == -1
     assert 0 < steps[0] < 100
     # the last step's residual is expected from the one before, not computed
     assert residual_size(rows, fixed, spectrum, solved[0]) <= 5 * tolerance * before
@@ -234,7 +236,7 @@ def test_a_row_that_does_not_get_there_in_its_steps_is_solved_exactly():
     rows, fixed, spectrum = steep_row()
     exact, solved, steps = np.zeros((1, 32)), np.full((1, 32), 0.1), np.array([2], np.uint16)
     assert solve_exactly(rows, 0, 1, fixed, spectrum, exact) == -1
-    assert solve_rows(rows, 0, 1, fixed, spectrum, steps, 1e-9, solved) == -1
+    assert solve_rows(rows, 0, 1, fixed, spectrum, steps, 1e-9, make_scratch(fixed), solved) == -1
     assert steps[0] == 3
     np.testing.assert_array_equal(solved, exact)
 
@@ -249,7 +251,10 @@ def test_one_number_may_stand_for_all_cells():
     for steps in (0, 2):
         solutions = np.zeros((2, 1, 16))
         for rows, solved in zip((each, one), solutions, strict=True):
-            assert solve_rows(rows, 0, 1, fixed, spectrum, np.array([steps], np.uint16), 0.0, solved) == -1
+            assert (
+                solve_rows(rows, 0, 1, fixed, spectrum, np.array([steps], np.uint16), 0.0, make_scratch(fixed), solved)
+                == -1
+            )
         np.testing.assert_allclose(solutions[0], solutions[1], rtol=1e-14)
 
 
@@ -258,9 +263,8 @@ def test_one_number_may_stand_for_all_cells():
 def test_gram_of_some_rows(factors, dtype):
     generator = np.random.default_rng(factors)
     matrix, scale = generator.standard_normal((150, factors)).astype(dtype), generator.random(150)
-    width = -(-factors // 8) * 8
-    out = np.zeros((width, width))
-    add_gram(matrix, scale, 7, 140, out)
+    out = make_sum(matrix)
+    add_gram(matrix, scale, 7, 140, make_panel(matrix), out)
     part = matrix[7:140].astype(float)
     np.testing.assert_allclose(np.triu(out)[:factors, :factors], np.triu((part.T * scale[7:140]) @ part), rtol=1e-12)
     assert not out[factors:].any()

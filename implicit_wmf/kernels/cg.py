@@ -6,29 +6,11 @@ needs the stored rows only. The preconditioner is the diagonal of A_i, which the
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from . import simd
-from .jit import allocating, inner
+from .jit import inner
 from .rows import prefetch_ahead, target_of, weight_of
-
-
-class Vectors(NamedTuple):
-    """Working memory of the iteration, (d) each."""
-
-    inverse: Any  # of the preconditioner
-    residual: Any
-    direction: Any
-    image: Any
-
-
-@allocating
-def make_vectors(fixed):
-    """Allocate what the iteration needs."""
-    memory = np.empty((4, fixed.shape[1]), fixed.dtype)
-    return Vectors(memory[0], memory[1], memory[2], memory[3])
 
 
 @inner

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from . import simd
-from .jit import allocating, block_kernel, inner
+from .jit import VECTOR_BYTES, aligned, block_kernel
 from .linalg import add_products
 
 PANEL = 64  # rows converted at a time: 64 x d doubles stay in the second-level cache up to d = 1024
+_TILE = VECTOR_BYTES // 8
 
 
-@allocating
-def _make_panel(factors):
-    # one tile more a row, so that the rows of a tile do not share their cache sets
-    return np.zeros((PANEL, simd.padded(factors.shape[1], 8) + 8))
+def make_sum(factors: Any) -> Any:
+    """Allocate a Gram matrix: of zeros, float64, whole tiles high and wide."""
+    width = -(-factors.shape[1] // _TILE) * _TILE
+    return _zeros((width, width))
 
 
-@inner
-def _add_panels(factors, scale, start, stop, panel, out):
+def _zeros(shape: tuple[int, int]) -> Any:
+    out = aligned(shape, np.float64)
+    out[:] = 0
+    return out
+
+
+def make_panel(factors: Any) -> Any:
+    """Allocate the working memory of `add_gram`; a tile more a row keeps the rows of a tile in other cache sets."""
+    return _zeros((PANEL, len(make_sum(factors[:0])) + _TILE))
+
+
+@block_kernel
+def add_gram(factors, scale, start, stop, panel, out):
+    """Add sum_j scale_j h_j h_j' over rows start to stop - 1 to the upper triangle of `out`, which `make_sum` made."""
     width = factors.shape[1]
     for begin in range(start, stop, PANEL):
         length = min(PANEL, stop - begin)
@@ -28,13 +41,4 @@ def _add_panels(factors, scale, start, stop, panel, out):
             root = math.sqrt(scale[begin + t])
             for k in range(width):
                 panel[t, k] = root * factors[begin + t, k]
-        add_products(panel, panel, simd.padded(width, 8), length, out)
-
-
-@block_kernel
-def add_gram(factors, scale, start, stop, out):
-    """Add sum_j scale_j h_j h_j' over rows start to stop - 1 to the upper triangle of `out`.
-
-    `out` is float64 and whole tiles of 8 wide and high, those beyond the factors staying 0.
-    """
-    _add_panels(factors, scale, start, stop, _make_panel(factors), out)
+        add_products(panel, panel, out.shape[0], length, out)

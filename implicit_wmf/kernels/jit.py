@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,33 +20,46 @@ Kernel = Callable[..., Any]
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 # Division by zero gives infinity or NaN, as in NumPy, and shows as a status: kernels raise nothing.
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST, "error_model": "numpy"}
-_NO_REFERENCE_COUNTS: dict[str, Any] = {"forceinline": True, "_nrt": False}
+# Numba would count references to every array that a function touches: atomic operations that take 0.3 us a row, as long
+# as solving a row of ten cells does (measured). Where nothing is allocated there is nothing to count.
+_NO_REFERENCE_COUNTS: dict[str, Any] = {"_nrt": False}
 
 
 def block_kernel(function: Kernel) -> Kernel:
-    """Compile an entry point that Python calls for one block of rows; the interpreter lock is released inside."""
+    """Compile an entry point that Python calls for one block of rows; the interpreter lock is released inside.
+
+    It allocates nothing, and neither do the functions it calls: working memory comes as an argument.
+    """
+    return _cached(function, _NO_REFERENCE_COUNTS)
+
+
+def allocating_block_kernel(function: Kernel) -> Kernel:
+    """Compile an entry point that allocates."""
+    return _cached(function, {})
+
+
+def inner(function: Kernel) -> Kernel:
+    """Compile a function that only kernels call and that allocates nothing, assignments to slices included."""
+    compiled: Kernel = numba.njit(forceinline=True, **_NO_REFERENCE_COUNTS, **_OPTIONS)(function)
+    return compiled
+
+
+def _cached(function: Kernel, options: dict[str, Any]) -> Kernel:
     try:
-        compiled: Kernel = numba.njit(cache=True, **_OPTIONS)(function)
+        compiled: Kernel = numba.njit(cache=True, **options, **_OPTIONS)(function)
     except RuntimeError:  # no folder to write a cache to, as for a service without a home: compile in each process
-        return allocating(function)
+        compiled = numba.njit(**options, **_OPTIONS)(function)
     _watch_all_sources(compiled)
     return compiled
 
 
-def inner(function: Kernel) -> Kernel:
-    """Compile a function that only kernels call and that allocates nothing, assignments to slices included.
-
-    Numba would count references to every array that such a function touches: atomic operations that take 0.3 us a row,
-    as long as solving a row of ten cells does (measured). Without allocations there is nothing to count.
-    """
-    compiled: Kernel = numba.njit(**_NO_REFERENCE_COUNTS, **_OPTIONS)(function)
-    return compiled
-
-
-def allocating(function: Kernel) -> Kernel:
-    """Compile a function that kernels call, once a block, for working memory."""
-    compiled: Kernel = numba.njit(**_OPTIONS)(function)
-    return compiled
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    """Allocate an array that begins at a cache line: NumPy's may begin anywhere, and then every vector spans two."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + VECTOR_BYTES, np.uint8)
+    first = -memory.ctypes.data % VECTOR_BYTES
+    array: np.ndarray[Any, Any] = memory[first : first + size].view(dtype).reshape(shape)
+    return array
 
 
 def read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -61,8 +75,9 @@ def whole_tiles(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     width = -(-matrix.shape[1] // lanes) * lanes
     if width == matrix.shape[1]:
         return read_only(matrix)
-    wide = np.zeros((len(matrix), width), matrix.dtype)
+    wide = aligned((len(matrix), width), matrix.dtype)
     wide[:, : matrix.shape[1]] = matrix
+    wide[:, matrix.shape[1] :] = 0
     return read_only(wide)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import simd
-from .jit import block_kernel, inner
+from .jit import allocating_block_kernel, inner
 
 ITEMS = 64  # scored at a time, whole tiles; their factors stay in the first-level cache up to d = 128
 
@@ -98,7 +98,7 @@ def _transpose_rows(source, picks, ones, out):
             simd.gather_transposed(source, picks, at, k, ones, ones, out)
 
 
-@block_kernel
+@allocating_block_kernel
 def top_items(start, stop, vectors, candidates, item_factors, seen, ids, scores):
     """Fill ids and scores (users, N) for users start to stop - 1 of `vectors`, best first.
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import simd
-from .jit import allocating, block_kernel, inner
+from .jit import VECTOR_BYTES, aligned, block_kernel, inner
 from .linalg import add_products, cholesky, solve_factored
 
 # Cells gathered at a time for the primal system: two panels of 128 x d floats stay in the caches up to d = 512.
@@ -60,52 +60,54 @@ class Diagonal(NamedTuple):
     made_for: Any  # (3) float64: the row's background and regularization, and the smallest entry
 
 
+class Vectors(NamedTuple):
+    """Working memory of conjugate gradients, (d) each."""
+
+    inverse: Any  # of the preconditioner
+    residual: Any
+    direction: Any
+    image: Any
+
+
 class Scratch(NamedTuple):
     """A block's working memory, for one row at a time."""
 
     diagonal: Diagonal
+    vectors: Vectors
     solution: Any  # (d)
     system: Any  # (d, d and a tile): A_i, or M of the dual
     cells: Any  # (PANEL, d and a tile): gathered factors
     weighted_cells: Any  # (PANEL, d and a tile)
-    transposed: Any  # (d, light and a tile): D^-1/2 Y' of a light row
-    picks: Any  # (light)
-    roots: Any  # (light)
-    x: Any  # (light)
+    transposed: Any  # (d, d and a tile): D^-1/2 Y' of a row of up to d cells
+    picks: Any  # (d)
+    roots: Any  # (d)
+    x: Any  # (d)
 
 
-@inner
-def light_limit(factors):
-    """Return the most cells that the dual is the cheaper for: n^2 d + n^3 / 3 and n d^2 + d^3 / 3 flops cross at d."""
-    return factors
+def make_scratch(fixed: Any) -> Scratch:
+    """Allocate what a block of rows against these factors needs."""
+    factors, dtype = fixed.shape[1], fixed.dtype
+    # One cache line more a row: strides of powers of two would put the rows of a tile in the same few cache sets.
+    wide = factors + VECTOR_BYTES // fixed.itemsize
+    vectors = aligned((10, factors), dtype)
+    return Scratch(
+        Diagonal(vectors[0], vectors[1], vectors[2], np.full(3, np.nan)),
+        Vectors(vectors[3], vectors[4], vectors[5], vectors[6]),
+        solution=vectors[7],
+        system=aligned((factors, wide), dtype),
+        cells=aligned((PANEL, wide), dtype),
+        weighted_cells=aligned((PANEL, wide), dtype),
+        transposed=aligned((factors, wide), dtype),
+        picks=np.empty(factors, np.int32),
+        roots=vectors[8],
+        x=vectors[9],
+    )
 
 
 @inner
 def small_limit(factors):
     """Return the most cells that are solved without tiles, whose cost is always that of 16 (measured)."""
     return 8 + factors // 64
-
-
-@allocating
-def make_scratch(fixed):
-    """Allocate what rows against these factors need."""
-    factors = fixed.shape[1]
-    tile = simd.tile_of(fixed)
-    light = simd.padded(light_limit(factors), tile)
-    # One cache line more a row: strides of powers of two would put the rows of a tile in the same few cache sets.
-    wide = factors + tile
-    diagonal = np.empty((3, factors), fixed.dtype)
-    return Scratch(
-        Diagonal(diagonal[0], diagonal[1], diagonal[2], np.full(3, np.nan)),
-        np.empty(factors, fixed.dtype),
-        np.empty((factors, wide), fixed.dtype),
-        np.empty((PANEL, wide), fixed.dtype),
-        np.empty((PANEL, wide), fixed.dtype),
-        np.empty((factors, light + tile), fixed.dtype),
-        np.empty(light, np.int32),
-        np.empty(light, fixed.dtype),
-        np.empty(light, fixed.dtype),
-    )
 
 
 @inner
@@ -322,7 +324,9 @@ def _solve_small(system, count, x):
 def solve_exactly(rows, row, fixed, scratch, smallest):
     """Solve by the cheapest way for the row's number of cells; `smallest` is the least entry of its diagonal."""
     count = rows.indptr[row + 1] - rows.indptr[row]
-    if rows.kinds[row] == PRIMAL or not smallest > 0 or count > light_limit(fixed.shape[1]):
+    if (
+        rows.kinds[row] == PRIMAL or not smallest > 0 or count > fixed.shape[1]
+    ):  # the flops of the dual, n^2 d + n^3 / 3, cross at d
         return solve_primal(rows, row, fixed, scratch)
     if count > small_limit(fixed.shape[1]):
         return solve_dual(rows, row, fixed, scratch)
