@@ -5,8 +5,13 @@ The reference shares no code with the package. Users times items is compared, be
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import numpy as np
 import scipy.sparse
+
+from implicit_wmf import row_plan
 
 from .contestants import SEED, CannotExpressError, Ours, make
 from .plan import Objective
@@ -32,13 +37,25 @@ def selfcheck(peers: bool, threads: int) -> list[dict[str, object]]:
         expected = reference_scores(counts.toarray().astype(float), objective, _start(counts, objective))
         for name in EXACT + (EXACT_PEERS if peers else []):
             try:
-                users, items = make(name, counts, objective, FACTORS, threads).factors(1)
+                with _without_exact_rows() if name.startswith("ours cg") else nullcontext():
+                    users, items = make(name, counts, objective, FACTORS, threads).factors(1)
             except CannotExpressError:
                 continue
             error = float(np.abs(users @ items.T - expected).max() / np.abs(expected).max())
             verdict = "ok" if error < TOLERANCE else "NOT THE SAME PROBLEM"
             checks.append({"objective": str(objective), "contestant": name, "error": error, "verdict": verdict})
     return checks
+
+
+@contextmanager
+def _without_exact_rows() -> Iterator[None]:
+    """Have every row of ours solved by steps, where exact ones would take no longer."""
+    cost = row_plan.exact_cost
+    row_plan.exact_cost = lambda cells, width, dual: np.full(len(cells), 1e8)
+    try:
+        yield
+    finally:
+        row_plan.exact_cost = cost
 
 
 def _counts() -> scipy.sparse.csr_array:

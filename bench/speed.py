@@ -46,7 +46,8 @@ def cg_section(lab: Lab, plan: Plan, report: Report) -> None:
     report.text(
         "## Approximate epochs",
         f"Objective: {plan.epoch_objective}. Objectives are relative to exact alternating least squares from the same "
-        f"start after as many epochs; a number after `cg` is that of the steps, irspack's and implicit's default is 3.",
+        f"start after as many epochs; a number after `cg` is that of the steps, irspack's and implicit's default is 3. "
+        f"irspack's iALS++ is left out above d = {plan.ialspp_up_to}.",
     )
     rows = []
     for shape in plan.shapes:
@@ -88,13 +89,13 @@ def big_section(lab: Lab, plan: Plan, report: Report) -> None:
         "The peak is the process's own (VmHWM), with the interpreter, libraries and the input, which are Interactions.",
     )
     rows = [
-        ["whole fit, s", f"{result['seconds']:.1f}"],
+        ["reading, conversion and fit, s", f"{result['seconds']:.1f}"],
         ["slowest and fastest epoch, s", f"{max(result['epoch_seconds']):.3g}, {min(result['epoch_seconds']):.3g}"],
         ["input CSR, MB", f"{result['csr'] / 1e6:.0f}"],
         ["its transpose, MB", f"{result['transpose'] / 1e6:.0f}"],
         ["factors, MB", f"{result['factors'] / 1e6:.0f}"],
     ]
-    if result["peak"] is not None:
+    if result["peak"] is not None and result["before"] is not None:
         rows += [
             ["peak before loading the data, MB", f"{result['before'] / 1e6:.0f}"],
             ["peak, MB", f"{result['peak'] / 1e6:.0f}"],

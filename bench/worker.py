@@ -5,7 +5,6 @@ A process each, because idle threads of one library's pool spin for a while and 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import sys
@@ -46,11 +45,10 @@ def fit_with_memory(job: Job) -> Job:
 
     settings = {**job["objective"], "factors": job["factors"], "solver": "auto", "num_threads": job["threads"]}
     WMF(**settings, iterations=1, random_state=0).fit(synthetic(300, 200, 5_000, random_state=0), progress=False)
-    _reset_peak()
-    before = _peak_memory()
+    before = _peak_memory() if _reset_peak() else None
+    began = time.perf_counter()
     data = Interactions.from_matrix(load(job["data"]))
     counts = data.matrix
-    began = time.perf_counter()
     model = WMF(**settings, iterations=job["epochs"], random_state=0).fit(data, track_loss=False, progress=False)
     seconds = time.perf_counter() - began
     csr = counts.data.nbytes + counts.indices.nbytes + counts.indptr.nbytes
@@ -73,10 +71,13 @@ def _peak_memory() -> int | None:
     return int(peak[1]) * 1024 if peak else None
 
 
-def _reset_peak() -> None:
+def _reset_peak() -> bool:
     """Let VmHWM begin again at what the process holds now: compilation takes memory that is given back."""
-    with contextlib.suppress(OSError):
+    try:
         Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def first_fit(job: Job) -> Job:

@@ -201,7 +201,7 @@ def _weigh_rows(counts: csr_array, row_scale: Floats, column_scale: Floats, conf
         background=row_background,
         regularization=penalty,
     )
-    kernels.rows.survey_rows(rows, 0, counts.shape[0], rows.kinds)
+    kernels.rows.survey_rows(rows, 0, counts.shape[0])
     return WeightedRows(rows, column_scale)
 
 
@@ -210,9 +210,8 @@ def _short_weights(counts: csr_array, config: WMFConfig) -> _Numbers | None:
     dtype = config.factor_dtype
     if config.weighting == "raw" or counts.nnz == 0 or counts.data.min() < 0:
         return None
-    ends = np.array([counts.data.min(), counts.data.max()], np.float64)
-    least, most = WEIGHTINGS[config.weighting](ends, np.zeros(2), config)[0]  # grows with the count
-    if not most < np.finfo(dtype).max:
+    least, most = _extreme_weights(counts, config)
+    if not most < float(np.finfo(dtype).max):
         return None
     if least == most:
         return _Numbers(np.array([most], dtype), 0, dtype.type(1))
@@ -226,14 +225,22 @@ def _short_targets(counts: csr_array, config: WMFConfig) -> _Numbers | None:
     dtype = config.factor_dtype
     if config.weighting == "raw" or counts.nnz == 0 or counts.data.min() <= 0:
         return None
-    largest = np.finfo(dtype).max / 4
-    if config.weighting == "ials" and config.alpha < largest:
+    _, most = _extreme_weights(counts, config)
+    if not max(most, config.unobserved_weight) < float(np.finfo(dtype).max) / 4:
+        return None
+    if config.weighting == "ials":
         return _Numbers(np.array([config.alpha], dtype), 0, dtype.type(0))
-    uniform = {config.user_background, config.item_background} <= {None, "uniform"}
-    most = WEIGHTINGS[config.weighting](np.array([counts.data.max()], np.float64), np.zeros(1), config)[0]
-    if config.weighting != "ials" and uniform and most[0] < largest and config.unobserved_weight < largest:
+    if {config.user_background, config.item_background} <= {None, "uniform"}:
         return _Numbers(np.array([config.unobserved_weight], dtype), 0, dtype.type(1))
     return None
+
+
+def _extreme_weights(counts: csr_array, config: WMFConfig) -> tuple[float, float]:
+    """Return the least and the largest weight of counts >= 0: weights grow with the count."""
+    ends = np.array([counts.data.min(), counts.data.max()], np.float64)
+    with np.errstate(over="ignore", divide="ignore"):
+        least, most = WEIGHTINGS[config.weighting](ends, np.zeros(2), config)[0]
+    return float(least), float(most)
 
 
 def _fill(

@@ -41,7 +41,7 @@ class EpochRecord:
     `loss` is the objective after the epoch and the sum of its three parts: `stored` cells, `background` (all other
     cells) and `regularization`; NaN where it was not asked for. `seconds` is the epoch's wall time, the loss included.
     `exact_users` and `exact_items` are the shares of rows that were solved exactly, `user_steps` and `item_steps` the
-    mean conjugate-gradient steps of the others.
+    mean conjugate-gradient steps of the others (0 if there are none); NaN where an older model did not record them.
     """
 
     epoch: int
@@ -50,10 +50,10 @@ class EpochRecord:
     background: float
     regularization: float
     seconds: float
-    exact_users: float = 1.0
-    exact_items: float = 1.0
-    user_steps: float = 0.0
-    item_steps: float = 0.0
+    exact_users: float = np.nan
+    exact_items: float = np.nan
+    user_steps: float = np.nan
+    item_steps: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,9 @@ def epochs(
     """
     users, items = start
     spare_users, spare_items = (kernels.jit.aligned(factors.shape, factors.dtype) for factors in start)
-    user_plan, item_plan = SidePlan(problem.users.row_sizes, config), SidePlan(problem.items.row_sizes, config)
+    user_plan, item_plan = (
+        SidePlan(side.row_sizes, side.rows.kinds, config) for side in (problem.users, problem.items)
+    )
     for epoch in range(1, config.iterations + 1):
         began = time.perf_counter()
         with single_threaded_blas():
@@ -127,8 +129,7 @@ def half_sweep(
 
     `plan` goes from one sweep of the side to the next.
     """
-    plan = plan or SidePlan(side.row_sizes, config)
-    plan.prepare()
+    plan = plan or SidePlan(side.row_sizes, side.rows.kinds, config)
     vectors, spectrum = _to_eigenbasis(fixed[0], side, config)
     _rotate(*fixed, vectors, config)
     if plan.iterates:  # steps start from the rows as they are; exact rows are written without being read
@@ -154,7 +155,7 @@ def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple
     # made the objective rise tenfold (test_loss_never_rises_with_little_regularization).
     floored = np.maximum(spectrum, np.finfo(fixed.dtype).eps * spectrum[-1])
     padding = kernels.jit.whole_tiles(fixed[:0]).shape[1] - spectrum.size
-    return vectors.astype(fixed.dtype), np.pad(floored, (0, padding), constant_values=1)
+    return vectors.astype(fixed.dtype), np.pad(floored, (0, padding), constant_values=-1)
 
 
 def gram_matrix(factors: Array, scale: NDArray[np.float64], num_threads: int | None) -> NDArray[np.float64]:
@@ -215,7 +216,7 @@ def _solve(
 
 
 def _balanced_bounds(work: NDArray[np.float64]) -> Bounds:
-    """Cut the rows into ranges of about equal work, the heaviest range first."""
+    """Cut the rows into ranges of about equal work (nanoseconds, roughly), the heaviest range first."""
     total = np.cumsum(work)
     count = int(max(_MIN_BLOCKS, total[-1] // _BLOCK_WORK))
     cuts = np.searchsorted(total, np.linspace(0, total[-1], count + 1)[1:-1], side="left") + 1
@@ -236,7 +237,7 @@ def compute_loss(problem: Problem, users: Array, items: Array, num_threads: int 
     a0 tr((sum a_i w_i w_i')(sum b_j h_j h_j')), from which the stored cells' share is taken off.
     """
     side = problem.users
-    bounds = _balanced_bounds(side.row_sizes.astype(np.float64) + 1)
+    bounds = _balanced_bounds((side.row_sizes + 1.0) * users.shape[1] / 4)
     sums = np.zeros((len(bounds), 2))
 
     def add(block: int) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from implicit_wmf.kernels.gram import add_gram, make_panel, make_sum
-from implicit_wmf.kernels.jit import whole_tiles
+from implicit_wmf.kernels.jit import aligned, whole_tiles
 from implicit_wmf.kernels.linalg import add_products, cholesky, solve_factored
 from implicit_wmf.kernels.objective import sum_stored_cells
 from implicit_wmf.kernels.rows import (
@@ -79,7 +79,7 @@ def make_rows(indptr, indices, weights, targets, background=1.0, regularization=
         indptr, indices, np.array(weights, dtype), 1, one, np.array(targets, dtype), 1, 0 * one,
         np.empty(count, np.uint8), np.full(count, background), np.full(count, regularization),
     )  # fmt: skip
-    survey_rows(rows, 0, count, rows.kinds)
+    survey_rows(rows, 0, count)
     return rows
 
 
@@ -124,6 +124,57 @@ def test_the_first_row_without_a_solution_is_reported():
     rows = one_row([-100.0], [1.0])
     assert solve_exactly(rows, 0, 1, fixed, np.ones(8), solved) == 0
     assert solve_by_cg(rows, 0, 1, fixed, np.full(8, np.nan), 3, solved) == 0
+    solved[:] = 0.5
+    assert solve_by_cg(rows, 0, 1, fixed, np.ones(8), 3, solved) == 0
+
+
+def test_conjugate_gradients_leave_a_direction_of_negative_curvature_to_exact_rows():
+    # diag(A) = (.5, .5) is positive, A = [[.5, -1.5], [-1.5, .5]] is not
+    fixed, solved = whole_tiles(np.array([[1.0, 1.0]])), np.array([[0.1, 0.2]])
+    rows = one_row([-1.5], [1.0])
+    assert solve_by_cg(rows, 0, 1, fixed, np.ones(8), 3, solved) == 0
+    np.testing.assert_array_equal(solved, [[0.1, 0.2]])
+
+
+@pytest.mark.parametrize("start", [1e25, 1e-25, 0.0])
+def test_a_start_that_leaves_the_range_of_float32_is_solved_exactly(start):
+    fixed = whole_tiles(np.full((3, 16), 0.1 if start else 0.0, np.float32))
+    rows = one_row([1.0] * 3, [1e-24 if start == 1e-25 else 1.0] * 3, dtype=np.float32)
+    exact, solved, steps = np.zeros((1, 16), np.float32), np.full((1, 16), start, np.float32), np.full(1, 9, np.uint16)
+    assert solve_exactly(rows, 0, 1, fixed, np.ones(16), exact) == -1
+    assert solve_rows(rows, 0, 1, fixed, np.ones(16), steps, 0.01, make_scratch(fixed), solved) == -1
+    np.testing.assert_array_equal(solved, exact)
+    assert steps[0] == (10 if start else 0)
+
+
+def test_a_scratch_may_come_from_other_rows():
+    generator = np.random.default_rng(0)
+    fixed = generator.standard_normal((9, 16))
+    scratch = make_scratch(whole_tiles(fixed))
+    for number in range(3):
+        rows = one_row(np.ones(9), np.ones(9), regularization=1.0 + number % 2, background=1.0)
+        spectrum = np.full(16, 1.0 + number)
+        kept, fresh = np.zeros((2, 1, 16))
+        assert solve_rows(rows, 0, 1, fixed, spectrum, np.zeros(1, np.uint16), 0.0, scratch, kept) == -1
+        assert solve_exactly(rows, 0, 1, fixed, spectrum, fresh) == -1
+        np.testing.assert_array_equal(kept, fresh)
+
+
+def test_columns_of_padding_do_not_make_a_system_singular():
+    fixed, solved = whole_tiles(np.eye(3)), np.zeros((1, 3))
+    spectrum = np.array([1.0, 1, 1, -1, -1, -1, -1, -1])  # as training pads it
+    rows = one_row([1.0, 2.0, 4.0], [1.0, 1.0, 1.0], regularization=0.0, background=0.0)
+    assert solve_exactly(rows, 0, 1, fixed, spectrum, solved) == -1
+    np.testing.assert_allclose(solved, [[1, 0.5, 0.25]])
+
+
+@pytest.mark.parametrize("shape", [(3, 16), (0, 16), (1, 5)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_aligned_arrays_begin_at_a_cache_line(shape, dtype):
+    array = aligned(shape, dtype)
+    assert array.shape == shape
+    assert array.dtype == dtype
+    assert array.size == 0 or array.ctypes.data % 64 == 0
 
 
 def test_a_row_solved_already_is_kept_by_conjugate_gradients():

@@ -149,7 +149,7 @@ def test_gather_transposed(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("tiles", [1, 3, 4, 9])
-@pytest.mark.parametrize("count", [1, 2, 4, 8])
+@pytest.mark.parametrize("count", [1, 4])
 def test_picked_rows(count, tiles, dtype):
     generator = np.random.default_rng(tiles)
     matrix = generator.standard_normal((11, tiles * width(dtype))).astype(dtype)

@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_info
 
-from implicit_wmf import WMF, InputError, WMFConfig, row_plan
+from implicit_wmf import WMF, InputError, WMFConfig
 from implicit_wmf.confidence import weigh
 from implicit_wmf.training import EpochRecord, compute_loss, epochs, gram_matrix, half_sweep, initial_factors
 
@@ -133,9 +133,8 @@ def test_loss_equals_the_literal_double_sum(weighting, dtype, backgrounds):
 
 
 @pytest.fixture(params=["exact", "cg", "auto"])
-def solver(request, monkeypatch):
-    """Each solver; "auto" is not to think small data not worth its while."""
-    monkeypatch.setattr(row_plan, "_WORTHWHILE", 0)
+def solver(request, by_steps):
+    """Each solver; "cg" and "auto" take steps for every row."""
     return request.param
 
 
@@ -143,7 +142,13 @@ def solver(request, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_loss_never_rises(weighting, dtype, solver):
     config = WMFConfig(
-        factors=8, weighting=weighting, iterations=12, dtype=dtype, random_state=1, unobserved_weight=0.3, solver=solver
+        factors=17 if COMPILED else 8,
+        weighting=weighting,
+        iterations=12,
+        dtype=dtype,
+        random_state=1,
+        unobserved_weight=0.3,
+        solver=solver,
     )
     dense = small()
     problem = weigh(to_sparse(dense), config)
@@ -188,6 +193,7 @@ def test_loss_never_rises_with_little_regularization(regularization, factors):
         {"unobserved_weight": 1e-50, "regularization": 0},
         {"init_scale": 1e-30, "regularization": 0},
         {"factors": 12, "regularization": 1e-50},
+        {"init_scale": 1e10},
     ],
 )
 def test_extreme_settings_fit_or_are_refused(settings, solver):
@@ -199,7 +205,8 @@ def test_extreme_settings_fit_or_are_refused(settings, solver):
         assert "no finite solution" in str(error)
     else:
         assert np.isfinite(model.item_factors).all()
-        assert np.isfinite(model.loss())
+        start = initial_factors(counts.shape, model.config)
+        assert model.loss() < compute_loss(weigh(counts, model.config), *start, None).total
 
 
 def test_penalty_that_overflows_is_refused():
@@ -213,10 +220,12 @@ def test_starting_factors_that_overflow_are_refused():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_conjugate_gradients_run_to_convergence_are_exact(dtype):
+def test_conjugate_gradients_run_to_convergence_are_exact(dtype, by_steps):
     dense = small()
     exact = fit_pieces(dense, factors=6, dtype=dtype, solver="exact", iterations=1)
     by_cg = fit_pieces(dense, factors=6, dtype=dtype, solver="cg", cg_steps=40, iterations=1)
+    assert exact[2].user_steps == 0
+    assert by_cg[2].user_steps > 3
     tolerance = 1e-4 if dtype == "float32" else 1e-9
     np.testing.assert_allclose(exact[3] @ exact[4].T, by_cg[3] @ by_cg[4].T, rtol=tolerance, atol=tolerance)
 
@@ -225,7 +234,7 @@ def test_conjugate_gradients_run_to_convergence_are_exact(dtype):
 def test_same_bits_for_any_number_of_threads(dtype, solver):
     counts = to_sparse(awkward_counts(300 if COMPILED else 20, 200 if COMPILED else 10))
     fits = [
-        WMF(6, iterations=2, random_state=3, dtype=dtype, solver=solver, num_threads=threads).fit(counts)
+        WMF(17, iterations=2, random_state=3, dtype=dtype, solver=solver, num_threads=threads).fit(counts)
         for threads in (1, 2, 5, 2)
     ]
     for other in fits[1:]:

@@ -16,19 +16,22 @@ _TILE = VECTOR_BYTES // 8
 
 def make_sum(factors: Any) -> Any:
     """Allocate a Gram matrix: of zeros, float64, whole tiles high and wide."""
-    width = -(-factors.shape[1] // _TILE) * _TILE
-    return _zeros((width, width))
-
-
-def _zeros(shape: tuple[int, int]) -> Any:
-    out = aligned(shape, np.float64)
-    out[:] = 0
-    return out
+    return _zeros(_width(factors), _width(factors))
 
 
 def make_panel(factors: Any) -> Any:
     """Allocate the working memory of `add_gram`; a tile more a row keeps the rows of a tile in other cache sets."""
-    return _zeros((PANEL, len(make_sum(factors[:0])) + _TILE))
+    return _zeros(PANEL, _width(factors) + _TILE)
+
+
+def _width(factors: Any) -> int:
+    return int(-(-factors.shape[1] // _TILE) * _TILE)
+
+
+def _zeros(rows: int, columns: int) -> Any:
+    out = aligned((rows, columns), np.float64)
+    out[:] = 0
+    return out
 
 
 @block_kernel

@@ -123,8 +123,8 @@ def target_of(rows, cell, weight):
 
 
 @block_kernel
-def survey_rows(rows, start, stop, kinds):
-    """Fill in the kinds of rows start to stop - 1.
+def survey_rows(rows, start, stop):
+    """Fill in rows.kinds of rows start to stop - 1.
 
     The dual divides targets by the roots of the weights: a negative weight has none, and a target whose weight is 0
     (confidence equal to the background) would be lost.
@@ -137,7 +137,7 @@ def survey_rows(rows, start, stop, kinds):
             target = target_of(rows, cell, weight) != 0
             any_target |= target
             dual &= weight > 0 or (weight == 0 and not target)
-        kinds[row] = EMPTY if not any_target else ANY if dual else PRIMAL
+        rows.kinds[row] = EMPTY if not any_target else ANY if dual else PRIMAL
 
 
 @inner
@@ -148,14 +148,17 @@ def prefetch_ahead(rows, cell, fixed):
 
 @inner
 def set_diagonal(rows, row, spectrum, diagonal):
-    """Make D_i and its inverse, unless they are the last row's; returns the smallest entry."""
+    """Make D_i and its inverse, unless they are the last row's; returns the smallest entry.
+
+    Negative entries of the spectrum stand for columns of padding.
+    """
     background, regularization = rows.background[row], rows.regularization[row]
     entries, inverse, roots, made_for = diagonal.entries, diagonal.inverse, diagonal.roots, diagonal.made_for
     if background == made_for[0] and regularization == made_for[1]:
         return made_for[2]
     smallest = np.inf
     for k in range(spectrum.size):
-        entries[k] = background * spectrum[k] + regularization
+        entries[k] = background * spectrum[k] + regularization if not spectrum[k] < 0 else 1  # 1: padding
         inverse[k] = 1 / entries[k]
         roots[k] = math.sqrt(max(inverse[k], 0))
         smallest = min(smallest, entries[k])  # as stored: float32 may have rounded it to 0
@@ -324,9 +327,8 @@ def _solve_small(system, count, x):
 def solve_exactly(rows, row, fixed, scratch, smallest):
     """Solve by the cheapest way for the row's number of cells; `smallest` is the least entry of its diagonal."""
     count = rows.indptr[row + 1] - rows.indptr[row]
-    if (
-        rows.kinds[row] == PRIMAL or not smallest > 0 or count > fixed.shape[1]
-    ):  # the flops of the dual, n^2 d + n^3 / 3, cross at d
+    dual = rows.kinds[row] == ANY and smallest > 0
+    if not dual or count > fixed.shape[1]:  # n^2 d + n^3 / 3 flops and n d^2 + d^3 / 3 cross at n = d
         return solve_primal(rows, row, fixed, scratch)
     if count > small_limit(fixed.shape[1]):
         return solve_dual(rows, row, fixed, scratch)

@@ -1,4 +1,4 @@
-"""Register-blocked operations on square tiles.
+"""Register-blocked operations on square tiles and on a few picked rows.
 
 They are what LLVM's own vectoriser does not find: an accumulator tile that stays in registers over a whole loop. With
 16 floats a vector (8 doubles) a tile is 16 x 16 (8 x 8): 16 accumulators, one load and 16 broadcasts for 16 vector
@@ -8,7 +8,7 @@ Matrices are C-ordered and padded: rows have a multiple of the tile's width, and
 Factorizations are of upper triangles, A = R' R, because then every inner loop runs along rows.
 
 Each operation is defined here in plain Python, which ``NUMBA_DISABLE_JIT=1`` runs, and compiled from
-:mod:`implicit_wmf.kernels.simd_code`; tests compare the two.
+``simd_tiles`` and ``simd_rows``; tests compare the two.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numba
 
-from . import simd_code
+from . import simd_rows, simd_tiles
 from .jit import VECTOR_BYTES, inner
 
 
@@ -102,7 +102,7 @@ def _gather_transposed_plain(source, picks, at, k, scales, roots, out):
 
 
 def _dots_plain(matrix, picks, vector):
-    """Inner products of the rows at `picks`, a tuple of 1, 2, 4 or 8 positions, with a vector; a tuple."""
+    """Inner products of the rows at `picks`, a tuple of 1 or 4 positions, with a vector; a tuple."""
     return tuple([(matrix[pick] * vector).sum() for pick in picks])
 
 
@@ -126,13 +126,13 @@ def _prefetch_row_plain(matrix, row):
 
 
 _INTERPRETED = bool(numba.config.DISABLE_JIT)  # type: ignore[attr-defined]
-add_outer: Any = _add_outer_plain if _INTERPRETED else simd_code.add_outer
-factor: Any = _factor_plain if _INTERPRETED else simd_code.factor
-solve: Any = _solve_plain if _INTERPRETED else simd_code.solve
-substitute_forward: Any = _substitute_forward_plain if _INTERPRETED else simd_code.substitute_forward
-substitute_back: Any = _substitute_back_plain if _INTERPRETED else simd_code.substitute_back
-gather_transposed: Any = _gather_transposed_plain if _INTERPRETED else simd_code.gather_transposed
-dots: Any = _dots_plain if _INTERPRETED else simd_code.dots
-add_rows: Any = _add_rows_plain if _INTERPRETED else simd_code.add_rows
-add_rows_and_squares: Any = _add_rows_and_squares_plain if _INTERPRETED else simd_code.add_rows_and_squares
-prefetch_row: Any = _prefetch_row_plain if _INTERPRETED else simd_code.prefetch_row
+add_outer: Any = _add_outer_plain if _INTERPRETED else simd_tiles.add_outer
+factor: Any = _factor_plain if _INTERPRETED else simd_tiles.factor
+solve: Any = _solve_plain if _INTERPRETED else simd_tiles.solve
+substitute_forward: Any = _substitute_forward_plain if _INTERPRETED else simd_tiles.substitute_forward
+substitute_back: Any = _substitute_back_plain if _INTERPRETED else simd_tiles.substitute_back
+gather_transposed: Any = _gather_transposed_plain if _INTERPRETED else simd_tiles.gather_transposed
+dots: Any = _dots_plain if _INTERPRETED else simd_rows.dots
+add_rows: Any = _add_rows_plain if _INTERPRETED else simd_rows.add_rows
+add_rows_and_squares: Any = _add_rows_and_squares_plain if _INTERPRETED else simd_rows.add_rows_and_squares
+prefetch_row: Any = _prefetch_row_plain if _INTERPRETED else simd_rows.prefetch_row

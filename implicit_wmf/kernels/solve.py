@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .cg import improve
 from .jit import block_kernel
 from .rows import EMPTY, all_finite, set_diagonal, solve_exactly
@@ -13,13 +15,14 @@ def solve_rows(rows, start, stop, fixed, spectrum, steps, tolerance, scratch, so
 
     `steps` (rows) says how many steps of conjugate gradients a row may take, from what `solved` holds, until its
     residual falls to `tolerance` of what it was (see `cg.improve`); 0 is for rows to solve exactly, which are written
-    without being read. It returns what they took: more than allowed where the residual did not fall so far, and the row
-    was then solved exactly. `scratch` is `rows.make_scratch(fixed)`, of this call alone.
+    without being read. It returns what they took: more than allowed where that did not do, and the row was then solved
+    exactly. `scratch` is `rows.make_scratch(fixed)`, for one thread at a time.
 
     Returns -1, or the index of the first row without a finite solution in this precision.
     """
     solution = scratch.solution
     factors = solved.shape[1]
+    scratch.diagonal.made_for[0] = np.nan  # whoever had the scratch before may have had another spectrum
     for row in range(start, stop):
         allowed = steps[row]
         steps[row] = 0
@@ -28,14 +31,14 @@ def solve_rows(rows, start, stop, fixed, spectrum, steps, tolerance, scratch, so
                 solved[row, k] = 0
             continue
         smallest = set_diagonal(rows, row, spectrum, scratch.diagonal)
-        taken = -1
+        done = False
         if allowed > 0:
             for k in range(solution.size):
                 solution[k] = solved[row, k] if k < factors else 0
             taken = improve(rows, row, fixed, scratch.diagonal.entries, allowed, tolerance, scratch.vectors, solution)
-            steps[row] = taken if taken >= 0 else allowed + 1
-        solved_already = taken >= 0 and all_finite(solution)
-        if not (solved_already or (solve_exactly(rows, row, fixed, scratch, smallest) and all_finite(solution))):
+            done = taken >= 0 and all_finite(solution)
+            steps[row] = taken if done else allowed + 1
+        if not (done or (solve_exactly(rows, row, fixed, scratch, smallest) and all_finite(solution))):
             return row
         for k in range(factors):
             solved[row, k] = solution[k]
