@@ -43,5 +43,5 @@ def add_gram(factors, scale, start, stop, panel, out):
         for t in range(length):
             root = math.sqrt(scale[begin + t])
             for k in range(width):
-                panel[t, k] = root * factors[begin + t, k]
+                panel[t, k] = root * float(factors[begin + t, k])
         add_products(panel, panel, out.shape[0], length, out)
