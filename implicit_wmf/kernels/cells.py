@@ -1,0 +1,30 @@
+"""The two loops over the cells of a matrix that the objectives are made of, in float64."""
+
+from __future__ import annotations
+
+from .jit import block_kernel
+
+
+@block_kernel
+def cell_products(indptr, columns, start, stop, left, right, out):
+    """Write left_i . right_j of each cell (i, j) of rows start to stop - 1 into `out`."""
+    for row in range(start, stop):
+        for cell in range(indptr[row], indptr[row + 1]):
+            total = 0.0
+            for k in range(left.shape[1]):
+                total += left[row, k] * right[columns[cell], k]
+            out[cell] = total
+
+
+@block_kernel
+def combine_rows(indptr, columns, values, start, stop, right, out):
+    """Add values_ij right_j over the cells of each row i of start to stop - 1 to its row of `out`.
+
+    Entries of `right` that are 0 add nothing, infinite values or not.
+    """
+    for row in range(start, stop):
+        for cell in range(indptr[row], indptr[row + 1]):
+            value = values[cell]
+            for k in range(right.shape[1]):
+                entry = right[columns[cell], k]
+                out[row, k] += value * entry if entry != 0 else 0.0
