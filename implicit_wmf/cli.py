@@ -82,7 +82,8 @@ def _start(
 
 def _with_config(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one option for each hyper-parameter; it receives them as its argument `config`."""
-    types = get_type_hints(WMFConfig) | {"dtype": str, "random_state": int | None}
+    names = {"dtype": str, "random_state": int | None, "user_background": str | None, "item_background": str | None}
+    types = get_type_hints(WMFConfig) | names
     options = [
         inspect.Parameter(
             spec.name,

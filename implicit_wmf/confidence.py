@@ -1,11 +1,11 @@
-"""From counts to the two numbers that a stored cell has in the objective, and the background of all other cells.
+"""The weighted problem: the two numbers that a stored cell has in the objective, and the background of all others.
 
 Confidence is ``C_ij = a0 a_i b_j + weight_ij``: the separable background plus the stored cell's weight above it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,85 +16,46 @@ from scipy.sparse import csr_array
 from . import kernels
 from .config import WMFConfig
 from .errors import InputError
-
-Floats = NDArray[np.float64]
-# a weighting: counts r >= 0 and background of each stored cell -> (confidence, preference of a positive count)
-Weighting = Callable[[Floats, Floats, WMFConfig], tuple[Floats, Floats | float]]
-
-
-def _linear(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, float]:
-    """Hu, Koren and Volinsky 2008, section 4, where the background is 1."""
-    return background + config.alpha * counts, 1.0
-
-
-def _log(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, float]:
-    """Hu, Koren and Volinsky 2008, equation 6."""
-    return background + config.alpha * np.log1p(counts / config.log_epsilon), 1.0
-
-
-def _ials(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, Floats]:
-    """Rendle et al. 2022, equation 2: alpha (1 - p)^2 for a stored cell, on top of the background's p^2."""
-    confidence = background + config.alpha * (counts != 0)
-    return confidence, np.divide(config.alpha, confidence, out=np.zeros_like(confidence), where=confidence > 0)
-
-
-def _raw(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, float]:
-    """Take the count as the confidence; a stored 0 removes the cell from the objective."""
-    return counts, 1.0
-
-
-WEIGHTINGS: dict[str, Weighting] = {"linear": _linear, "log": _log, "ials": _ials, "raw": _raw}
-
-
-def _uniform(counts: csr_array) -> Floats:
-    return np.ones(counts.shape[0])
-
-
-def _activity(counts: csr_array) -> Floats:
-    """Proportional to the row's number of positive cells (Pan et al. 2008, user-oriented weighting)."""
-    return np.bincount(_row_of_cells(counts)[counts.data > 0], minlength=counts.shape[0]).astype(np.float64)
-
-
-def _absence(counts: csr_array) -> Floats:
-    """Proportional to the number of columns without a positive cell (Pan et al. 2008, item-oriented weighting)."""
-    return np.asarray(counts.shape[1] - _activity(counts))
-
-
-def _root_activity(counts: csr_array) -> Floats:
-    """Activity to the power 1/2 (He et al. 2016, equation 8, with the exponent they found best)."""
-    return np.sqrt(_activity(counts))
-
-
-BACKGROUNDS: dict[str, Callable[[csr_array], Floats]] = {
-    "uniform": _uniform,
-    "user": _activity,
-    "item": _absence,
-    "popularity": _root_activity,
-}
-
-
-def _row_of_cells(matrix: csr_array) -> NDArray[np.int64]:
-    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-
-
-def background_scale(scheme: str | None, counts: csr_array) -> Floats:
-    """Background factor of each row of `counts`, of mean 1 so that a0 keeps its meaning; (rows,) float64."""
-    scale = BACKGROUNDS[scheme or "uniform"](counts)
-    mean = scale.mean()
-    if mean == 0:
-        raise InputError(f"the background {scheme!r} is 0 everywhere on this data; use 'uniform'")
-    return np.asarray(scale / mean)
-
+from .weightings import BACKGROUNDS, WEIGHTINGS, Floats
 
 # Cells whose confidence is computed at a time, in float64.
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
+class StoredCells:
+    """The stored cells, row by row, and what is known of them.
+
+    `matrix` holds counts, from which a weighting makes confidence and preference; or, where `confidence` has a number
+    for each cell (NaN for the background's), preferences.
+    """
+
+    matrix: csr_array
+    confidence: NDArray[Any] | None = None
+
+    def transposed(self) -> StoredCells:
+        """Return the same cells, column by column."""
+        other = self.matrix.T.tocsr()
+        if self.confidence is None:
+            return StoredCells(other)
+        pattern = csr_array((self.confidence, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape)
+        return StoredCells(other, pattern.T.tocsr().data)
+
+    def activity(self) -> Floats:
+        """Count the positive cells of each row; cells that were removed are left out."""
+        positive = self.matrix.data > 0
+        if self.confidence is not None:
+            positive &= self.confidence != 0
+        rows = np.repeat(np.arange(self.matrix.shape[0]), np.diff(self.matrix.indptr))
+        return np.bincount(rows[positive], minlength=self.matrix.shape[0]).astype(np.float64)
+
+
+@dataclass(frozen=True)
 class WeightedRows:
-    """One side's half of the problem: what its row solves need, and the background of the other side."""
+    """One side's half of the problem: what its row solves need, and the background of both sides."""
 
     rows: Any  # kernels.rows.Rows
+    row_background: Floats  # a0 a_i, (rows,); that of `rows` is 0 where a row has confidences in place of weights
     column_background: Floats  # b_j of the other side, (columns,)
 
     @property
@@ -118,49 +79,102 @@ class Cells:
 class Problem:
     """The weighted problem from both sides: users over items, and items over users."""
 
-    counts: csr_array
+    stored: StoredCells
     users: WeightedRows
     items: WeightedRows
     config: WMFConfig
 
 
-def weigh(counts: csr_array, config: WMFConfig) -> Problem:
-    """Turn counts (users x items, canonical) into the weighted problem that `config` describes.
+def weigh(counts: csr_array, config: WMFConfig, confidence: csr_array | None = None) -> Problem:
+    """Turn data (users x items) into the weighted problem that `config` describes.
+
+    Parameters
+    ----------
+    counts : canonical csr_array
+        Counts, or preferences where confidence is given.
+    config : WMFConfig
+    confidence : canonical csr_array of the same shape, >= 0, optional
+        Confidence of the cells that it stores; 0 removes a cell. Cells that only one of the two matrices stores have
+        preference 0, or the background's confidence.
 
     Raises
     ------
     InputError
-        If a confidence or penalty overflows the precision of the factors, naming row and column.
+        If a confidence or penalty overflows the precision of the factors, naming row and column, or a background has
+        another length than its side.
     """
-    transposed = counts.T.tocsr()
-    user_scale = background_scale(config.user_background, counts)
-    item_scale = background_scale(config.item_background, transposed)
+    stored = StoredCells(counts) if confidence is None else _join(counts, confidence)
+    transposed = stored.transposed()
+    user_scale = _background_scale("user_background", stored, config)
+    item_scale = _background_scale("item_background", transposed, config)
+    user_strength, item_strength = config.regularizations
     return Problem(
-        counts=counts,
-        users=_weigh_rows(counts, user_scale, item_scale, config),
-        items=_weigh_rows(transposed, item_scale, user_scale, config),
+        stored=stored,
+        users=_weigh_rows(stored, user_scale, item_scale, user_strength, config),
+        items=_weigh_rows(transposed, item_scale, user_scale, item_strength, config),
         config=config,
     )
+
+
+def _join(preference: csr_array, confidence: csr_array) -> StoredCells:
+    """Cells that either matrix stores."""
+    dtype = np.promote_types(preference.dtype, confidence.dtype)
+    same = np.array_equal(preference.indptr, confidence.indptr)
+    if same and np.array_equal(preference.indices, confidence.indices):
+        return StoredCells(preference, confidence.data)
+    columns = preference.shape[1]
+    keys = [_row_of_cells(m.indptr) * columns + m.indices for m in (preference, confidence)]
+    union = np.union1d(*keys)
+    values, weights = np.zeros(union.size, dtype), np.full(union.size, np.nan, dtype)
+    values[np.searchsorted(union, keys[0])] = preference.data
+    weights[np.searchsorted(union, keys[1])] = confidence.data
+    rows, indices = np.divmod(union, columns)
+    indptr = np.searchsorted(rows, np.arange(preference.shape[0] + 1))
+    return StoredCells(csr_array((values, indices, indptr), shape=preference.shape), weights)
+
+
+def _row_of_cells(indptr: NDArray[Any]) -> NDArray[np.int64]:
+    return np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
+
+
+def _background_scale(name: str, stored: StoredCells, config: WMFConfig) -> Floats:
+    """Background factor of each row, of mean 1 so that a0 keeps its meaning; (rows,) float64."""
+    scheme = getattr(config, name)
+    rows, columns = stored.matrix.shape
+    if scheme is None or isinstance(scheme, str):
+        scale = BACKGROUNDS[scheme or "uniform"](stored.activity(), columns, config)
+    else:
+        scale = np.array(scheme, dtype=np.float64)
+        if scale.shape != (rows,):
+            raise InputError(f"{name} has shape {scale.shape}; the data needs {(rows,)}, a number for each of them")
+    mean = scale.mean()
+    if mean == 0:
+        raise InputError(f"{name}: the background {scheme!r} is 0 everywhere on this data; use 'uniform'")
+    return np.asarray(scale / mean)
 
 
 def cells_of_rows(problem: Problem, start: int, stop: int) -> Cells:
     """Make the literal confidence and preference of the stored cells of users start to stop - 1."""
     side = problem.users
-    return _cells(problem.counts, side.rows.background, side.column_background, (start, stop), problem.config)
+    return _cells(problem.stored, side.row_background, side.column_background, (start, stop), problem.config)
 
 
 def _cells(
-    counts: csr_array, row_background: Floats, column_scale: Floats, rows: tuple[int, int], config: WMFConfig
+    stored: StoredCells, row_background: Floats, column_scale: Floats, rows: tuple[int, int], config: WMFConfig
 ) -> Cells:
     start, stop = rows
-    indptr = counts.indptr[start : stop + 1].astype(np.int64)
+    indptr = stored.matrix.indptr[start : stop + 1].astype(np.int64)
     span = slice(indptr[0], indptr[-1])
-    columns = counts.indices[span]
+    columns = stored.matrix.indices[span].astype(np.int32, copy=False)
     background = np.repeat(row_background[start:stop], np.diff(indptr)) * column_scale[columns]
-    values = counts.data[span]
-    confidence, preference = WEIGHTINGS[config.weighting](np.abs(values).astype(np.float64), background, config)
-    # a negative count is a known negative
-    return Cells(indptr - indptr[0], columns, confidence, np.where(values > 0, preference, 0.0), background)
+    values = stored.matrix.data[span].astype(np.float64)
+    if stored.confidence is None:
+        confidence, positive = WEIGHTINGS[config.weighting](np.abs(values), background, config)
+        preference = np.where(values > 0, positive, 0.0)  # a negative count is a known negative
+    else:
+        given = stored.confidence[span].astype(np.float64)
+        confidence, preference = np.where(np.isnan(given), background, given), values
+    return Cells(indptr - indptr[0], columns, confidence, preference, background)
 
 
 class _Numbers(NamedTuple):
@@ -171,44 +185,55 @@ class _Numbers(NamedTuple):
     coefficient: Any
 
 
-def _weigh_rows(counts: csr_array, row_scale: Floats, column_scale: Floats, config: WMFConfig) -> WeightedRows:
+def _weigh_rows(
+    stored: StoredCells, row_scale: Floats, column_scale: Floats, strength: float, config: WMFConfig
+) -> WeightedRows:
     dtype = config.factor_dtype
+    matrix = stored.matrix
     row_background = config.unobserved_weight * row_scale
-    weights, targets = _short_weights(counts, config), _short_targets(counts, config)
+    solve_background = row_background
+    weights, targets = _short_weights(stored, config), _short_targets(stored, config)
     total = row_background * column_scale.sum()
     if weights is None or targets is None or config.regularization_exponent > 0:
-        full_weights = _Numbers(np.empty(counts.nnz if weights is None else 0, dtype), 1, dtype.type(1))
-        full_targets = _Numbers(np.empty(counts.nnz if targets is None else 0, dtype), 1, dtype.type(0))
-        total += _fill(counts, row_background, column_scale, (full_weights.array, full_targets.array), config)
+        full_weights = _Numbers(np.empty(matrix.nnz if weights is None else 0, dtype), 1, dtype.type(1))
+        full_targets = _Numbers(np.empty(matrix.nnz if targets is None else 0, dtype), 1, dtype.type(0))
+        above, whole = _fill(stored, row_background, column_scale, (full_weights.array, full_targets.array), config)
+        total += above
+        solve_background = np.where(whole, 0.0, row_background)
         weights, targets = weights or full_weights, targets or full_targets
-    with np.errstate(over="ignore"):
-        penalty = config.regularization * np.maximum(total, 0.0) ** config.regularization_exponent
-    if not np.isfinite(penalty).all():
-        raise InputError(
-            f"the penalty of a row of total confidence {total.max():g} overflows: lower regularization_exponent "
-            f"(now {config.regularization_exponent:g})"
-        )
     rows = kernels.rows.Rows(
-        indptr=counts.indptr.astype(np.int64),
-        indices=kernels.jit.read_only(counts.indices.astype(np.int32, copy=False)),
+        indptr=matrix.indptr.astype(np.int64),
+        indices=kernels.jit.read_only(matrix.indices.astype(np.int32, copy=False)),
         values=kernels.jit.read_only(weights.array),
         value_step=weights.step,
         scale=weights.coefficient,
         targets=kernels.jit.read_only(targets.array),
         target_step=targets.step,
         follow=targets.coefficient,
-        kinds=np.empty(counts.shape[0], np.uint8),
-        background=row_background,
-        regularization=penalty,
+        kinds=np.empty(matrix.shape[0], np.uint8),
+        background=solve_background,
+        regularization=_penalties(total, strength, config),
     )
-    kernels.rows.survey_rows(rows, 0, counts.shape[0])
-    return WeightedRows(rows, column_scale)
+    kernels.rows.survey_rows(rows, 0, matrix.shape[0])
+    return WeightedRows(rows, row_background, column_scale)
 
 
-def _short_weights(counts: csr_array, config: WMFConfig) -> _Numbers | None:
+def _penalties(total: Floats, strength: float, config: WMFConfig) -> Floats:
+    """Penalty of each row of this total confidence."""
+    with np.errstate(over="ignore"):
+        penalty = strength * np.maximum(total, 0.0) ** config.regularization_exponent
+    if not np.isfinite(penalty).all():
+        raise InputError(
+            f"the penalty of a row of total confidence {total.max():g} overflows: lower regularization_exponent "
+            f"(now {config.regularization_exponent:g})"
+        )
+    return np.asarray(penalty)
+
+
+def _short_weights(stored: StoredCells, config: WMFConfig) -> _Numbers | None:
     """Weights that take no array: the same for all cells, or alpha times the counts."""
-    dtype = config.factor_dtype
-    if config.weighting == "raw" or counts.nnz == 0 or counts.data.min() < 0:
+    dtype, counts = config.factor_dtype, stored.matrix
+    if stored.confidence is not None or config.weighting == "raw" or counts.nnz == 0 or counts.data.min() < 0:
         return None
     least, most = _extreme_weights(counts, config)
     if not most < float(np.finfo(dtype).max):
@@ -220,17 +245,18 @@ def _short_weights(counts: csr_array, config: WMFConfig) -> _Numbers | None:
     return None
 
 
-def _short_targets(counts: csr_array, config: WMFConfig) -> _Numbers | None:
+def _short_targets(stored: StoredCells, config: WMFConfig) -> _Numbers | None:
     """Targets that take no array: alpha for all cells, or the weight and the one background of all cells."""
-    dtype = config.factor_dtype
-    if config.weighting == "raw" or counts.nnz == 0 or counts.data.min() <= 0:
+    dtype, counts = config.factor_dtype, stored.matrix
+    if stored.confidence is not None or config.weighting == "raw" or counts.nnz == 0 or counts.data.min() <= 0:
         return None
     _, most = _extreme_weights(counts, config)
     if not max(most, config.unobserved_weight) < float(np.finfo(dtype).max) / 4:
         return None
     if config.weighting == "ials":
         return _Numbers(np.array([config.alpha], dtype), 0, dtype.type(0))
-    if {config.user_background, config.item_background} <= {None, "uniform"}:
+    backgrounds = (config.user_background, config.item_background)
+    if all(scheme is None or isinstance(scheme, str) and scheme == "uniform" for scheme in backgrounds):
         return _Numbers(np.array([config.unobserved_weight], dtype), 0, dtype.type(1))
     return None
 
@@ -244,27 +270,37 @@ def _extreme_weights(counts: csr_array, config: WMFConfig) -> tuple[float, float
 
 
 def _fill(
-    counts: csr_array,
+    stored: StoredCells,
     row_background: Floats,
     column_scale: Floats,
     arrays: tuple[NDArray[Any], NDArray[Any]],
     config: WMFConfig,
-) -> Floats:
-    """Fill in weights and targets, where their arrays are not empty; returns the total weight of each row."""
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Fill in weights and targets, where their arrays are not empty.
+
+    Returns the total weight of each row, and which rows are whole: every cell is stored, some below the background.
+    Their confidences themselves take the place of the weights, to be solved without a background. Weights would have
+    to cancel it, which costs digits.
+    """
     weights, targets = arrays
-    totals = np.empty(counts.shape[0])
-    for start, stop in _chunks(counts.indptr):
+    rows, columns = stored.matrix.shape
+    totals, whole = np.empty(rows), np.zeros(rows, dtype=bool)
+    for start, stop in _chunks(stored.matrix.indptr):
         with np.errstate(over="ignore", invalid="ignore"):
-            cells = _cells(counts, row_background, column_scale, (start, stop), config)
+            cells = _cells(stored, row_background, column_scale, (start, stop), config)
             weight = cells.confidence - cells.background
             target = cells.confidence * cells.preference
-        row_of_cell = np.repeat(np.arange(stop - start), np.diff(cells.indptr))
+        row_of_cell = _row_of_cells(cells.indptr)
         totals[start:stop] = np.bincount(row_of_cell, weight, stop - start)
-        span = slice(counts.indptr[start], counts.indptr[stop])
+        if weights.size:
+            below = np.bincount(row_of_cell[weight < 0], minlength=stop - start) > 0
+            whole[start:stop] = below & (np.diff(cells.indptr) == columns)
+            weight = np.where(whole[start:stop][row_of_cell], cells.confidence, weight)
+        span = slice(stored.matrix.indptr[start], stored.matrix.indptr[stop])
         for array, numbers in ((weights, weight), (targets, target)):
             if array.size:
-                array[span] = _to_dtype(numbers, config.factor_dtype, counts, span.start)
-    return totals
+                array[span] = _to_dtype(numbers, cells, config.factor_dtype, stored, span.start)
+    return totals, whole
 
 
 def _chunks(indptr: NDArray[Any]) -> Iterator[tuple[int, int]]:
@@ -274,16 +310,22 @@ def _chunks(indptr: NDArray[Any]) -> Iterator[tuple[int, int]]:
     yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
 
 
-def _to_dtype(values: Floats, dtype: np.dtype[Any], counts: csr_array, first: int) -> NDArray[Any]:
+def _to_dtype(values: Floats, cells: Cells, dtype: np.dtype[Any], stored: StoredCells, first: int) -> NDArray[Any]:
     """Convert the numbers of the cells from `first` on, refusing what the precision cannot hold."""
     with np.errstate(over="ignore", invalid="ignore"):
         converted = values.astype(dtype)
     bad = np.flatnonzero(~np.isfinite(converted))
     if bad.size:
         cell = first + int(bad[0])
-        row = int(np.searchsorted(counts.indptr, cell, side="right")) - 1
+        matrix = stored.matrix
+        place = f"(row {np.searchsorted(matrix.indptr, cell, side='right') - 1}, column {matrix.indices[cell]})"
+        if stored.confidence is not None:
+            raise InputError(
+                f"confidence {cells.confidence[bad[0]]:g} with preference {matrix.data[cell]:g} {place} overflows "
+                f"{dtype}; scale them down, or use dtype='float64'"
+            )
         raise InputError(
-            f"the confidence of value {counts.data[cell]:g} (row {row}, column {counts.indices[cell]}) overflows "
+            f"the confidence of value {matrix.data[cell]:g} {place} overflows "
             f"{dtype}; scale the values down, lower alpha, or use weighting='log'"
         )
     return converted

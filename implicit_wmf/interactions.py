@@ -186,7 +186,9 @@ class Interactions:
         return cls(matrix, indexes["user"], indexes["item"], latest)
 
     @classmethod
-    def from_matrix(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Interactions:
+    def from_matrix(
+        cls, matrix: Any, *, users: Any = None, items: Any = None, keep_zeros: bool = False
+    ) -> Interactions:
         """Build interactions from a matrix, sparse or dense; its arrays are copied.
 
         Parameters
@@ -196,6 +198,8 @@ class Interactions:
             stored zeros kept (the dia format has none); zeros of a dense array are not stored.
         users, items : sequence of hashable, optional
             Id of each row and column; their positions by default.
+        keep_zeros : bool
+            Store every cell of a dense array.
 
         Returns
         -------
@@ -217,7 +221,7 @@ class Interactions:
         shape = check_shape(matrix.shape, "matrix.shape")
         row_ids, column_ids = make_index(users, "users", shape[0]), make_index(items, "items", shape[1])
         if isinstance(matrix, np.ndarray):
-            rows, columns = np.nonzero(matrix)
+            rows, columns = np.nonzero(np.ones(shape, dtype=bool) if keep_zeros else matrix)
             values = matrix[rows, columns]
         else:
             rows, columns, values = cells_of_sparse(matrix)

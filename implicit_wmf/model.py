@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
 
-from . import ranking
 from .confidence import weigh
 from .config import WMFConfig
-from .errors import InputError, NotFittedError
+from .errors import InputError
+from .factor_model import FactorModel, as_interactions, check_data_shape
 from .interactions import Interactions
-from .persistence import SavedModel, load_model, save_model
+from .persistence import SavedModel
 from .training import EpochRecord, compute_loss, epochs, initial_factors
 
-Array = NDArray[Any]
 
-
-class WMF:
+class WMF(FactorModel[WMFConfig]):
     """Weighted matrix factorization by alternating least squares.
 
     With users i, items j, factors W (users x d) and H (items x d) it minimises
@@ -43,9 +38,10 @@ class WMF:
     raw       C = r, P = 1; a stored 0 removes the cell
     ========  ==========================================  =====================================================
 
-    A negative count is a known negative: P = 0, with the weight of abs(r). Confidences far below the background in most
-    cells (raw counts much smaller than a0) cost digits: use float64 there. The penalties are lam_i = lambda s_i^nu with
-    s_i the total confidence of the row over all cells, mu_j likewise (Rendle et al. 2022, section 3.4).
+    A negative count is a known negative: P = 0, with the weight of abs(r). ``fit(P, confidence=C)`` takes preferences
+    and confidences themselves, of any pattern. Confidences far below the background in most cells of a row, but not in
+    all, cost digits: use float64 there. The penalties are lam_i = lambda s_i^nu with s_i the total confidence of the
+    row over all cells, mu_j likewise (Rendle et al. 2022, section 3.4).
 
     Parameters
     ----------
@@ -53,6 +49,10 @@ class WMF:
         Length d of the factor vectors.
     regularization : float
         lambda >= 0.
+    user_regularization : float, optional
+        lambda of the users' factors, in place of `regularization`.
+    item_regularization : float, optional
+        lambda of the items' factors, in place of `regularization`.
     regularization_exponent : float
         nu >= 0: 0 the same penalty for every row, 1 proportional to the row's total confidence.
     alpha : float
@@ -63,11 +63,13 @@ class WMF:
         eps of the log weighting, > 0.
     unobserved_weight : float
         a0 >= 0.
-    user_background : {None, "uniform", "user"}
-        a: uniform, or proportional to the user's number of items (Pan et al. 2008).
-    item_background : {None, "uniform", "item", "popularity"}
-        b: uniform, proportional to the number of users without the item (Pan et al. 2008), or to the square root of the
-        number with it (He et al. 2016).
+    user_background : {None, "uniform", "user"} or (users,) array
+        a: uniform, proportional to the user's number of items (Pan et al. 2008), or any numbers >= 0; scaled to mean 1.
+    item_background : {None, "uniform", "item", "popularity"} or (items,) array
+        b: uniform, proportional to the number of users without the item (Pan et al. 2008), to a power of the number
+        with it (He et al. 2016), or any numbers >= 0; scaled to mean 1.
+    popularity_exponent : float
+        That power, >= 0.
     iterations : int
         Epochs; each solves all users, then all items.
     solver : {"auto", "exact", "cg"}
@@ -115,18 +117,24 @@ class WMF:
     [[1, 2], [0, 1]]
     """
 
+    _config_type = WMFConfig
+    _record_type = EpochRecord
+
     def __init__(
         self,
         factors: int = WMFConfig.factors,
         *,
         regularization: float = WMFConfig.regularization,
+        user_regularization: float | None = WMFConfig.user_regularization,
+        item_regularization: float | None = WMFConfig.item_regularization,
         regularization_exponent: float = WMFConfig.regularization_exponent,
         alpha: float = WMFConfig.alpha,
         weighting: str = WMFConfig.weighting,
         log_epsilon: float = WMFConfig.log_epsilon,
         unobserved_weight: float = WMFConfig.unobserved_weight,
-        user_background: str | None = WMFConfig.user_background,
-        item_background: str | None = WMFConfig.item_background,
+        user_background: str | ArrayLike | None = WMFConfig.user_background,
+        item_background: str | ArrayLike | None = WMFConfig.item_background,
+        popularity_exponent: float = WMFConfig.popularity_exponent,
         iterations: int = WMFConfig.iterations,
         solver: str = WMFConfig.solver,
         cg_steps: int = WMFConfig.cg_steps,
@@ -135,67 +143,20 @@ class WMF:
         num_threads: int | None = WMFConfig.num_threads,
         random_state: Any = WMFConfig.random_state,
     ) -> None:
-        given = locals()
-        self.config = WMFConfig(**{name: given[name] for name in WMFConfig.names()})
-        self._fitted: SavedModel | None = None
+        self._configure(locals())
 
-    def __repr__(self) -> str:
-        changed = (
-            f"{spec.name}={getattr(self.config, spec.name)!r}"
-            for spec in fields(self.config)
-            if getattr(self.config, spec.name) != spec.default
-        )
-        return f"WMF({', '.join(changed)})"
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Hyper-parameters by name, as scikit-learn's tools expect; `deep` changes nothing."""
-        return {name: getattr(self.config, name) for name in WMFConfig.names()}
-
-    def set_params(self, **params: Any) -> WMF:
-        """Change hyper-parameters; the factors stay until the next fit."""
-        unknown = sorted(set(params) - set(WMFConfig.names()))
-        if unknown:
-            raise InputError(f"no hyper-parameter {unknown[0]!r}; there are {', '.join(WMFConfig.names())}")
-        self.config = WMFConfig(**(self.get_params() | params))
-        return self
-
-    @classmethod
-    def from_config(cls, config: WMFConfig) -> WMF:
-        """Make an unfitted model with these hyper-parameters."""
-        return cls(**{name: getattr(config, name) for name in WMFConfig.names()})
-
-    def _state(self) -> SavedModel:
-        if self._fitted is None:
-            raise NotFittedError("this WMF has no factors yet: call fit first")
-        return self._fitted
-
-    @property
-    def user_factors(self) -> Array:
-        """Users' factors, (users, d)."""
-        return self._state().user_factors
-
-    @property
-    def item_factors(self) -> Array:
-        """Items' factors, (items, d)."""
-        return self._state().item_factors
-
-    @property
-    def history(self) -> list[EpochRecord]:
-        """One record an epoch of the last fit."""
-        return self._state().history
-
-    @property
-    def interactions(self) -> Interactions:
-        """The fitted data."""
-        return self._state().interactions
-
-    def fit(self, data: Any, *, track_loss: bool = True, progress: bool | None = None) -> WMF:
+    def fit(self, data: Any, *, confidence: Any = None, track_loss: bool = True, progress: bool | None = None) -> WMF:
         """Fit the factors, starting afresh.
 
         Parameters
         ----------
         data : Interactions, scipy sparse matrix or array, or dense 2-D array
-            Counts, users x items. Zeros of a dense array are not stored.
+            Counts, users x items; with `confidence` preferences, any real numbers. Zeros of a dense array are not
+            stored.
+        confidence : Interactions, scipy sparse matrix or array, or dense 2-D array; optional
+            Confidences >= 0 of the shape of `data`, in place of those that `weighting` makes from counts. Every cell of
+            a dense array counts. Of two sparse ones the patterns may differ: a cell stored here only has preference 0,
+            one stored in `data` only the background's confidence. A stored 0 removes the cell.
         track_loss : bool
             Compute the objective after each epoch (one more pass over the stored cells).
         progress : bool, optional
@@ -212,34 +173,27 @@ class WMF:
             On Ctrl-C, within a fraction of a second; the model then holds the last whole epoch's factors, or what it
             held before if there was none.
         """
-        interactions = _as_interactions(data)
-        problem = weigh(interactions.matrix, self.config)
-        factors = initial_factors(interactions.shape, self.config)
-        history: list[EpochRecord] = []
-        disable = None if progress is None else not progress
-        with tqdm(total=self.config.iterations, disable=disable, desc="fit", unit="epoch") as bar:
-            try:
-                for record, latest in epochs(problem, factors, self.config, track_loss=track_loss):
-                    factors = latest
-                    history.append(record)
-                    if track_loss:
-                        bar.set_postfix(loss=f"{record.loss:.6g}", refresh=False)
-                    bar.update()
-            except KeyboardInterrupt:
-                if history:
-                    self._fitted = SavedModel(self.config, *factors, interactions, history)
-                raise
-        self._fitted = SavedModel(self.config, *factors, interactions, history)
+        interactions = as_interactions(data)
+        weights = None if confidence is None else _as_confidence(confidence, interactions)
+        problem = weigh(interactions.matrix, self.config, weights)
+        start = initial_factors(interactions.shape, self.config)
+        self._follow(
+            epochs(problem, start, self.config, track_loss=track_loss),
+            start,
+            lambda factors, history: SavedModel(self.config, *factors, interactions, history, weights),
+            total=self.config.iterations,
+            progress=progress,
+        )
         return self
 
-    def loss(self, data: Any = None) -> float:
+    def loss(self, data: Any = None, *, confidence: Any = None) -> float:
         """Compute the objective of `data` (by default the fitted data) at the fitted factors.
 
         Exact, over all cells, in float64, in time proportional to the stored cells.
 
         Parameters
         ----------
-        data : as for fit, optional
+        data, confidence : as for fit, optional
             Of the fitted shape.
 
         Returns
@@ -247,119 +201,36 @@ class WMF:
         float
         """
         state = self._state()
-        interactions = state.interactions if data is None else _as_interactions(data)
+        if data is None and confidence is not None:
+            raise InputError("confidence: give the data that it belongs to as well")
+        interactions = state.interactions if data is None else as_interactions(data)
         expected = (len(state.user_factors), len(state.item_factors))
-        if interactions.shape != expected:
-            raise InputError(f"data is {_shape(interactions.shape)}; the model was fitted on {_shape(expected)}")
-        problem = weigh(interactions.matrix, state.config)
+        check_data_shape("data", interactions.shape, expected, "the model was fitted on")
+        weights = state.confidence if data is None else None
+        if confidence is not None:
+            weights = _as_confidence(confidence, interactions)
+        problem = weigh(interactions.matrix, state.config, weights)
         return compute_loss(problem, state.user_factors, state.item_factors, self.config.num_threads).total
 
-    def recommend(
-        self,
-        users: int | ArrayLike,
-        N: int = 10,
-        filter_already_liked_items: bool = True,
-        filter_items: ArrayLike | None = None,
-        items: ArrayLike | None = None,
-    ) -> tuple[Array, Array]:
-        """Recommend the N items of highest predicted preference to each user, exactly.
 
-        Parameters
-        ----------
-        users : int or (k,) array of int
-            Row indices (positions, not raw ids).
-        N : int
-            Length of the lists.
-        filter_already_liked_items : bool
-            Leave out what the user has in the fitted data, known negatives included.
-        filter_items : array of int, optional
-            Items that are not to be recommended to anyone.
-        items : array of int, optional
-            The only items to choose from.
-
-        Returns
-        -------
-        ids : (k, N) int32 array, or (N,) for one user
-            Best first, ties to the smaller index. Lists that run short end in -1.
-        scores : array of the same shape and of the factors' dtype
-            w_i . h_j; NaN where the list has ended.
-        """
-        state = self._state()
-        length = ranking.list_length(N)
-        rows = ranking.check_indices("users", users, len(state.user_factors))
-        ids, scores = ranking.recommend(
-            np.ascontiguousarray(state.user_factors[rows]),
-            state.item_factors,
-            state.interactions.matrix[rows] if filter_already_liked_items else None,
-            N=length,
-            candidates=ranking.select_candidates(len(state.item_factors), items, filter_items),
-            num_threads=self.config.num_threads,
+def _as_confidence(confidence: Any, data: Interactions) -> csr_array:
+    """Convert confidences that belong to the data; zeros of a dense array are stored."""
+    if isinstance(confidence, Interactions):
+        for name in ("users", "items"):
+            if not getattr(confidence, name).equals(getattr(data, name)):
+                raise InputError(f"confidence: its {name} are not those of data, in the same order")
+        matrix = confidence.matrix
+    else:
+        try:
+            matrix = Interactions.from_matrix(confidence, keep_zeros=True).matrix
+        except InputError as error:
+            raise InputError(f"confidence: {error}") from error
+    check_data_shape("confidence", matrix.shape, data.shape, "data is")
+    negative = np.flatnonzero(matrix.data < 0)
+    if negative.size:
+        cell = negative[0]
+        row = np.searchsorted(matrix.indptr, cell, side="right") - 1
+        raise InputError(
+            f"confidence is {matrix.data[cell]:g} at row {row}, column {matrix.indices[cell]}; it must be at least 0"
         )
-        return (ids[0], scores[0]) if np.ndim(users) == 0 else (ids, scores)
-
-    def recommend_frame(
-        self, user_ids: Any = None, N: int = 10, *, filter_already_liked_items: bool = True
-    ) -> pd.DataFrame:
-        """Recommend by raw ids.
-
-        Parameters
-        ----------
-        user_ids : sequence of raw ids, or one id; optional
-            By default every user.
-        N : int
-            Length of the lists.
-        filter_already_liked_items : bool
-            As in `recommend`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns user, item (raw ids), rank (from 1) and score; lists that run short have fewer rows.
-
-        Raises
-        ------
-        InputError
-            If a user is unknown; names the first ones.
-        """
-        data = self._state().interactions
-        rows = np.arange(data.shape[0]) if user_ids is None else data.user_indices(user_ids)
-        ids, scores = self.recommend(rows, N, filter_already_liked_items)
-        found = ids >= 0
-        positions, ranks = np.nonzero(found)
-        return pd.DataFrame(
-            {
-                "user": data.users.take(rows[positions]),
-                "item": data.items.take(ids[found]),
-                "rank": ranks + 1,
-                "score": scores[found],
-            }
-        )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model, the data it recommends from included, as a folder at `path`.
-
-        The folder appears whole or not at all; a model that is there already is replaced.
-        """
-        save_model(path, self._state())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> WMF:
-        """Read a model that `save` wrote; with `mmap` its arrays stay on disk, read-only and shared by processes.
-
-        Raises
-        ------
-        InputError
-            If there is no model at `path` or it is damaged; says what is wrong.
-        """
-        state = load_model(path, mmap=mmap)
-        model = cls.from_config(state.config)
-        model._fitted = state
-        return model
-
-
-def _as_interactions(data: Any) -> Interactions:
-    return data if isinstance(data, Interactions) else Interactions.from_matrix(data)
-
-
-def _shape(shape: tuple[int, int]) -> str:
-    return f"{shape[0]} users x {shape[1]} items"
+    return matrix

@@ -9,9 +9,10 @@ import json
 import math
 import os
 import zlib
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,15 +21,17 @@ from scipy.sparse import csr_array
 
 from ._folders import write_bytes, writing_folder
 from ._stored_ids import Arrays, pack_ids, unpack_ids
-from .config import WMFConfig
 from .errors import InputError
 from .interactions import Interactions
-from .training import EpochRecord
+from .parameters import Config, is_array
 
 FORMAT = "implicit_wmf model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Version 1 has models of one class only, without confidences, and fewer hyper-parameters, which had the defaults.
+READABLE_VERSIONS = (1, 2)
 MANIFEST = "model.json"
 
+_EXTRA = "extra_"
 _FACTORS = ("user_factors.npy", "item_factors.npy")
 _CHUNK = 1 << 22
 _HEAD = 256  # bytes of a file that hold its .npy header, checked even where the rest is left on disk
@@ -36,15 +39,25 @@ _HEAD = 256  # bytes of a file that hold its .npy header, checked even where the
 PathLike = str | os.PathLike[str]
 
 
+class ModelKind(NamedTuple):
+    """An estimator: the name of its class, and those of its hyper-parameters and history records."""
+
+    name: str
+    config_type: type[Config]
+    record_type: type[Any]
+
+
 @dataclass(frozen=True)
 class SavedModel:
     """All that a fitted model is."""
 
-    config: WMFConfig
+    config: Any
     user_factors: NDArray[Any]
     item_factors: NDArray[Any]
     interactions: Interactions
-    history: list[EpochRecord]
+    history: list[Any]
+    confidence: csr_array | None = None  # canonical, of the shape of the interactions
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # what else the estimator keeps, by name
 
 
 def is_model(path: PathLike) -> bool:
@@ -81,7 +94,7 @@ def _check_target(path: PathLike) -> Path:
     return target
 
 
-def save_model(path: PathLike, model: SavedModel) -> None:
+def save_model(path: PathLike, kind: ModelKind, model: SavedModel) -> None:
     """Write a model's folder; a saved model that is there already is replaced once the new one is complete.
 
     Raises
@@ -91,12 +104,14 @@ def save_model(path: PathLike, model: SavedModel) -> None:
     """
     target = _check_target(path)
     arrays, ids = _arrays(model)
+    config = _config_to_json(model.config, arrays)
     with writing_folder(target) as folder:
         files = {f"{name}.npy": _write_array(folder / f"{name}.npy", array) for name, array in arrays.items()}
         manifest = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "config": _config_to_json(model.config),
+            "model": kind.name,
+            "config": config,
             "ids": ids,
             "history": [_record_to_json(record) for record in model.history],
             "files": files,
@@ -117,6 +132,11 @@ def _arrays(model: SavedModel) -> tuple[Arrays, dict[str, Any]]:
     }
     if data.timestamps is not None:
         arrays["interactions_timestamps"] = data.timestamps
+    if model.confidence is not None:
+        arrays["confidence_indptr"] = model.confidence.indptr
+        arrays["confidence_indices"] = model.confidence.indices
+        arrays["confidence_values"] = model.confidence.data
+    arrays |= {f"{_EXTRA}{name}": array for name, array in model.extra.items()}
     ids = {}
     for name, index in (("users", data.users), ("items", data.items)):
         ids[name], parts = pack_ids(name, index)
@@ -147,24 +167,31 @@ def _manifest_checksum(manifest: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
-def _config_to_json(config: WMFConfig) -> dict[str, Any]:
-    values = {spec.name: getattr(config, spec.name) for spec in fields(config)}
-    values["dtype"] = config.factor_dtype.name
-    if isinstance(config.random_state, np.random.Generator):
-        values["random_state"] = None  # a generator has moved on since; its state would not repeat the fit
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+def _config_to_json(config: Config, arrays: Arrays) -> dict[str, Any]:
+    """Hyper-parameters as JSON; those that are arrays join the arrays, and their file stands for them."""
+    values = {name: getattr(config, name) for name in config.names()}
+    if "dtype" in values:
+        values["dtype"] = config.factor_dtype.name
+    for name, value in values.items():
+        if isinstance(value, np.random.Generator):
+            values[name] = None  # a generator has moved on since; its state would not repeat the fit
+        elif isinstance(value, np.generic):
+            values[name] = value.item()
+        elif is_array(value):
+            arrays[f"config_{name}"] = np.asarray(value, dtype=np.float64)
+            values[name] = {"file": f"config_{name}.npy"}
+    return values
 
 
-def _record_to_json(record: EpochRecord) -> dict[str, Any]:
+def _record_to_json(record: Any) -> dict[str, Any]:
     return {name: value if math.isfinite(value) else None for name, value in asdict(record).items()}
 
 
-def _record_from_json(values: dict[str, Any]) -> EpochRecord:
-    numbers = {name: math.nan if value is None else float(value) for name, value in values.items() if name != "epoch"}
-    return EpochRecord(epoch=int(values["epoch"]), **numbers)
+def _record_from_json(values: dict[str, Any], record_type: type[Any]) -> Any:
+    return record_type(**{name: math.nan if value is None else value for name, value in values.items()})
 
 
-def load_model(path: PathLike, *, mmap: bool = False) -> SavedModel:
+def load_model(path: PathLike, kind: ModelKind, *, mmap: bool = False) -> SavedModel:
     """Read a saved model; with `mmap` its arrays stay on disk and are read as they are used.
 
     Every file's size and checksum are verified. With `mmap` the two factor files, which are not to be read whole, are
@@ -173,21 +200,27 @@ def load_model(path: PathLike, *, mmap: bool = False) -> SavedModel:
     Raises
     ------
     InputError
-        If the folder is not a model, is of another format version, or is damaged; says what is wrong.
+        If the folder is not a model, is of another class or format version, or is damaged; says what is wrong.
     """
     folder = Path(path)
     manifest = _read_manifest(folder)
+    name = manifest.get("model", "WMF")
+    if name != kind.name:
+        raise InputError(f"the saved model {folder} is a {name}, not a {kind.name}: load it with {name}.load")
     try:
         arrays = {name: _read_array(folder / name, about, mmap) for name, about in manifest["files"].items()}
-        config = _config_from_json(manifest["config"])
+        config = _config_from_json(manifest["config"], kind.config_type, arrays, manifest["format_version"])
         interactions = _interactions(manifest["ids"], arrays)
-        users, items = interactions.shape
-        factors = (_factors(arrays, _FACTORS[0], config, users), _factors(arrays, _FACTORS[1], config, items))
-        history = [_record_from_json(record) for record in manifest["history"]]
+        history = [_record_from_json(record, kind.record_type) for record in manifest["history"]]
+        extra = {file[len(_EXTRA) : -4]: array for file, array in arrays.items() if file.startswith(_EXTRA)}
+        model = SavedModel(
+            config, *_factors(arrays, config, interactions), interactions, history, _confidence(arrays, interactions),
+            extra,
+        )  # fmt: skip
     except Exception as error:  # a damaged file can make NumPy and pandas raise anything
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"the saved model {folder} is damaged: {reason}") from error
-    return SavedModel(config, *factors, interactions, history)
+    return model
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -202,9 +235,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{folder} is not a saved model of implicit_wmf: {MANIFEST} does not say {FORMAT!r}")
     version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
+        known = " and ".join(map(str, READABLE_VERSIONS))
         raise InputError(
-            f"{folder} is a model of format version {version}; this release reads version {FORMAT_VERSION}. "
+            f"{folder} is a model of format version {version}; this release reads versions {known}. "
             f"Load it with the release that wrote it, or upgrade implicit_wmf"
         )
     if manifest.get("crc32") != _manifest_checksum(manifest):
@@ -212,10 +246,13 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _config_from_json(values: dict[str, Any]) -> WMFConfig:
-    if set(values) != set(WMFConfig.names()):
+def _config_from_json(values: dict[str, Any], config_type: type[Config], arrays: Arrays, version: int) -> Config:
+    missing = set(config_type.names()) - set(values)
+    if set(values) - set(config_type.names()) or (missing and version > 1):
         raise ValueError("its hyper-parameters are not those of this release")
-    return WMFConfig(**values)
+    return config_type(
+        **{name: arrays[value["file"]] if isinstance(value, dict) else value for name, value in values.items()}
+    )
 
 
 def _read_array(path: Path, about: dict[str, int], mmap: bool) -> NDArray[Any]:
@@ -230,12 +267,22 @@ def _read_array(path: Path, about: dict[str, int], mmap: bool) -> NDArray[Any]:
     return array
 
 
-def _factors(arrays: Arrays, name: str, config: WMFConfig, count: int) -> NDArray[Any]:
-    factors = arrays[name]
-    expected = (count, config.factors)
-    if factors.shape != expected or factors.dtype != config.factor_dtype or not factors.flags.c_contiguous:
-        raise ValueError(f"{name} is {factors.dtype}{factors.shape}, expected {config.factor_dtype}{expected}")
-    return factors
+def _factors(arrays: Arrays, config: Config, interactions: Interactions) -> tuple[NDArray[Any], NDArray[Any]]:
+    users, items = (arrays[name] for name in _FACTORS)
+    width = users.shape[-1]
+    for name, factors, count in zip(_FACTORS, (users, items), interactions.shape, strict=True):
+        expected = (count, width)
+        if factors.shape != expected or factors.dtype != config.factor_dtype or not factors.flags.c_contiguous:
+            raise ValueError(f"{name} is {factors.dtype}{factors.shape}, expected {config.factor_dtype}{expected}")
+    return users, items
+
+
+def _confidence(arrays: Arrays, interactions: Interactions) -> csr_array | None:
+    parts = [arrays.get(f"confidence_{part}.npy") for part in ("values", "indices", "indptr")]
+    if parts[0] is None:
+        return None
+    matrix = csr_array(tuple(parts), shape=interactions.shape, copy=False)
+    return Interactions(matrix, interactions.users, interactions.items).matrix
 
 
 def _interactions(ids: dict[str, Any], arrays: Arrays) -> Interactions:

@@ -250,7 +250,7 @@ def compute_loss(problem: Problem, users: Array, items: Array, num_threads: int 
 
     run_blocks(add, len(bounds), num_threads)
     with single_threaded_blas():
-        user_gram = gram_matrix(users, side.rows.background, num_threads)
+        user_gram = gram_matrix(users, side.row_background, num_threads)
         item_gram = gram_matrix(items, side.column_background, num_threads)
     stored, shared = sums.sum(axis=0)
     return Loss(

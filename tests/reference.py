@@ -3,20 +3,22 @@
 import numpy as np
 
 
-def background(counts, unobserved_weight=1.0, user_background=None, item_background=None):
-    """a0 a_i b_j for every cell; counts dense with NaN where nothing is stored."""
-    users, items = counts.shape
-    positive = np.nan_to_num(counts) > 0
-    a = {"user": positive.sum(axis=1)}.get(user_background, np.ones(users))
+def background(positive, unobserved_weight=1.0, user_background=None, item_background=None, popularity_exponent=0.5):
+    """a0 a_i b_j for every cell; `positive` says where the users have the items."""
+    users, items = positive.shape
     taken = positive.sum(axis=0)
-    b = {"item": users - taken, "popularity": np.sqrt(taken)}.get(item_background, np.ones(items))
+    schemes = {None: np.ones(users), "uniform": np.ones(users), "user": positive.sum(axis=1)}
+    a = schemes[user_background] if isinstance(user_background, str | None) else np.array(user_background)
+    schemes = {None: np.ones(items), "uniform": np.ones(items), "item": users - taken}
+    schemes["popularity"] = taken**popularity_exponent
+    b = schemes[item_background] if isinstance(item_background, str | None) else np.array(item_background)
     return unobserved_weight * np.outer(a / a.mean(), b / b.mean())
 
 
 def confidence_and_preference(counts, weighting, alpha=1.0, log_epsilon=1.0, **settings):
     """C and P as dense matrices; counts dense with NaN where nothing is stored."""
     stored = ~np.isnan(counts)
-    base = background(counts, **settings)
+    base = background(np.nan_to_num(counts) > 0, **settings)
     C, P = base.copy(), np.zeros_like(base)
     for i, j in zip(*np.nonzero(stored), strict=True):
         r = counts[i, j]
@@ -31,6 +33,12 @@ def confidence_and_preference(counts, weighting, alpha=1.0, log_epsilon=1.0, **s
         if r > 0:
             P[i, j] = alpha / C[i, j] if weighting == "ials" else 1.0
     return C, P
+
+
+def general_confidence_and_preference(P, C, **settings):
+    """C and P as full matrices of two that are dense with NaN where nothing is stored."""
+    base = background((np.nan_to_num(P) > 0) & (C != 0), **settings)
+    return np.where(np.isnan(C), base, C), np.nan_to_num(P)
 
 
 def penalties(C, regularization, exponent):

@@ -37,7 +37,7 @@ def test_every_cell_has_its_weight_and_target(values, weighting, dtypes, backgro
     )  # fmt: skip
     settings = {"user_background": backgrounds[0], "item_background": backgrounds[1], "unobserved_weight": 0.3}
     C, P = reference.confidence_and_preference(dense, weighting, alpha=2.5, log_epsilon=0.5, **settings)
-    base = reference.background(dense, **settings)
+    base = reference.background(np.nan_to_num(dense) > 0, **settings)
     problem = weigh(to_sparse(dense).astype(dtypes[1]), config)
     tolerance = 1e-5 if "float32" in dtypes else 1e-12
     for side, C_side, P_side, base_side in ((problem.users, C, P, base), (problem.items, C.T, P.T, base.T)):

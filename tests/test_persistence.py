@@ -155,6 +155,31 @@ def _swap_factors(folder):
     _edit_manifest(files=_manifest_files(folder))(folder)
 
 
+def test_confidences_and_backgrounds_come_back(tmp_path):
+    preference, confidence = csr_array(np.eye(3)), csr_array(np.array([[0, 2.0, 0], [0, 0.5, 0], [0, 0, 3.0]]))
+    confidence.data[1] = 0
+    model = WMF(2, user_background=[1, 2, 3], item_background=np.array([2.0, 1, 0]), dtype="float64", random_state=0)
+    model.fit(preference, confidence=confidence).save(tmp_path / "m")
+    loaded = WMF.load(tmp_path / "m")
+    assert loaded.config == model.set_params(user_background=np.array([1, 2, 3])).config
+    assert loaded.loss() == model.loss() == loaded.loss(preference, confidence=confidence) != loaded.loss(preference)
+    assert_array_equal(loaded.recommend([0, 1, 2])[0], model.recommend([0, 1, 2])[0])
+    loaded.fit(preference, confidence=confidence)
+    assert_array_equal(loaded.user_factors, model.user_factors)
+
+
+def test_models_of_the_first_format_are_read(model, tmp_path):
+    model.save(tmp_path / "m")
+    manifest = json.loads((tmp_path / "m" / "model.json").read_text())
+    del manifest["model"]
+    for name in ("user_regularization", "item_regularization", "popularity_exponent"):
+        del manifest["config"][name]
+    manifest["format_version"] = 1
+    manifest["crc32"] = _manifest_checksum(manifest)
+    (tmp_path / "m" / "model.json").write_text(json.dumps(manifest))
+    assert WMF.load(tmp_path / "m").config == model.config
+
+
 CONFIG = WMF(2, iterations=3, random_state=0).get_params()
 
 
@@ -167,7 +192,8 @@ CONFIG = WMF(2, iterations=3, random_state=0).get_params()
         (lambda folder: (folder / "model.json").write_text("{"), "model.json is not JSON"),
         (lambda folder: (folder / "model.json").write_text("[]"), "is not a saved model of implicit_wmf"),
         (_edit_manifest(format="other"), "is not a saved model of implicit_wmf"),
-        (_edit_manifest(format_version=99), "format version 99; this release reads version 1"),
+        (_edit_manifest(format_version=99), "format version 99; this release reads versions 1 and 2"),
+        (_edit_manifest(model="KLMF"), "is a KLMF, not a WMF: load it with KLMF.load"),
         (_edit_manifest(ids={}), "is damaged: it lacks 'users'"),
         (_edit_manifest(config=CONFIG | {"factors": -1}), "is damaged: factors must be"),
         (_edit_manifest(config={"factors": 2}), "is damaged: its hyper-parameters"),

@@ -1,0 +1,158 @@
+"""Hyper-parameters as fields of a frozen dataclass, each with its default, its meaning and its check.
+
+An estimator's constructor, its options on the command line and its saved files derive from such a :class:`Config`.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+Check = Callable[[str, Any], None]
+
+
+def whole(minimum: int) -> Check:
+    """Accept whole numbers of at least `minimum`."""
+
+    def check(name: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+            raise InputError(f"{name} must be a whole number of at least {minimum}, got {value!r}")
+
+    return check
+
+
+def _to_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def number(minimum: float, *, exclusive: bool = False) -> Check:
+    """Accept finite numbers from `minimum` on."""
+    bound = f"{'greater than' if exclusive else 'at least'} {minimum:g}"
+
+    def check(name: str, value: Any) -> None:
+        real = isinstance(value, int | float | np.integer | np.float32) and not isinstance(value, bool)
+        converted = _to_float(value) if real else math.nan
+        if not math.isfinite(converted) or converted < minimum or (exclusive and converted == minimum):
+            raise InputError(f"{name} must be a finite number {bound}, got {value!r}")
+
+    return check
+
+
+def one_of(*choices: str) -> Check:
+    """Accept one of some words."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, str) or value not in choices:
+            raise InputError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+    return check
+
+
+def or_none(inner: Check) -> Check:
+    """Accept None, and what `inner` accepts."""
+
+    def check(name: str, value: Any) -> None:
+        if value is not None:
+            inner(name, value)
+
+    return check
+
+
+def truth(name: str, value: Any) -> None:
+    """Accept True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} must be True or False, got {value!r}")
+
+
+def float_dtype(name: str, value: Any) -> None:
+    """Accept the two precisions of factors."""
+    try:
+        known = np.dtype(value) in (np.float32, np.float64)
+    except TypeError:
+        known = False
+    if value is None or not known:
+        raise InputError(f"{name} must be 'float32' or 'float64', got {value!r}")
+
+
+def random_state(name: str, value: Any) -> None:
+    """Accept None, a seed, or a NumPy generator."""
+    if not isinstance(value, np.random.Generator):
+        or_none(whole(0))(name, value)
+
+
+def scheme_or_array(*choices: str) -> Check:
+    """Accept one of some words, or one number >= 0 for each row."""
+
+    def check(name: str, value: Any) -> None:
+        if isinstance(value, str) and value in choices:
+            return
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            array = np.empty(0)
+        if (
+            isinstance(value, str)
+            or array.ndim != 1
+            or not (np.isfinite(array) & (array >= 0)).all()
+            or not array.any()
+        ):
+            words = ", ".join(map(repr, choices))
+            raise InputError(
+                f"{name} must be one of {words}, or a 1-D array of finite numbers of at least 0 that are not all 0, "
+                f"got {value!r}"
+            )
+
+    return check
+
+
+def parameter(default: Any, check: Check, text: str) -> Any:
+    """Make a hyper-parameter, a field of a :class:`Config`."""
+    return field(default=default, metadata={"check": check, "help": text})
+
+
+def is_array(value: Any) -> bool:
+    """Whether a hyper-parameter is one number for each row, rather than one thing."""
+    return not isinstance(value, type) and np.ndim(value) > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Config:
+    """The hyper-parameters of an estimator, checked when made.
+
+    Raises
+    ------
+    InputError
+        If a value is outside its range; the message names the parameter and the value.
+    """
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            spec.metadata["check"](spec.name, getattr(self, spec.name))
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in self.names())
+
+    __hash__ = None  # type: ignore[assignment]  # arrays have none
+
+    @property
+    def factor_dtype(self) -> np.dtype[Any]:
+        """The precision of the factors as a NumPy dtype."""
+        dtype: np.dtype[Any] = np.dtype(getattr(self, "dtype", np.float64))
+        return dtype
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Names of the hyper-parameters, in the constructor's order."""
+        return tuple(spec.name for spec in fields(cls))
