@@ -54,7 +54,8 @@ def test_unknown_parameter_is_refused():
         ("solver", "sgd"), ("cg_steps", 0), ("init_scale", 0), ("dtype", "float16"), ("dtype", "words"),
         ("dtype", None), ("dtype", ">f4"), ("alpha", 10**400), ("alpha", Fraction(1, 3)), ("num_threads", 0),
         ("user_background", np.zeros(3)), ("item_background", [1, np.nan]), ("item_background", [[1.0]]),
-        ("user_background", [-1, 2]), ("popularity_exponent", -1), ("item_regularization", -1), ("random_state", -1), ("random_state", "x"),
+        ("user_background", [-1, 2]), ("popularity_exponent", -1), ("item_regularization", -1),
+        ("random_state", -1), ("random_state", "x"),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused_by_name(name, value):

@@ -6,7 +6,7 @@ from .jit import block_kernel
 
 
 @block_kernel
-def cell_products(indptr, columns, start, stop, left, right, out):
+def cell_products(indptr, columns, left, right, start, stop, out):
     """Write left_i . right_j of each cell (i, j) of rows start to stop - 1 into `out`."""
     for row in range(start, stop):
         for cell in range(indptr[row], indptr[row + 1]):
@@ -17,10 +17,11 @@ def cell_products(indptr, columns, start, stop, left, right, out):
 
 
 @block_kernel
-def combine_rows(indptr, columns, values, start, stop, right, out):
+def combine_rows(indptr, columns, values, right, start, stop, out):
     """Add values_ij right_j over the cells of each row i of start to stop - 1 to its row of `out`.
 
-    Entries of `right` that are 0 add nothing, infinite values or not.
+    Entries of `right` that are 0 add nothing, infinite values or not: slopes of a divergence are infinite where the
+    prediction is 0, and an entry of X that cannot raise that prediction has a finite gradient.
     """
     for row in range(start, stop):
         for cell in range(indptr[row], indptr[row + 1]):

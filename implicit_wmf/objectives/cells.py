@@ -2,142 +2,122 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import sparse
 
 from .. import kernels
-from ..errors import InputError
+from .._cells import aggregate_cells
 from ..threads import run_blocks
+from .inputs import Floats, check_matrix, check_shape, check_values, real_matrix, sparse_triple
 
-Floats = NDArray[np.float64]
 _BLOCK_CELLS = 1 << 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cells:
-    """Positions of some cells of a matrix, row by row."""
+    """Positions of some cells of a matrix, row by row, columns rising within a row."""
 
     shape: tuple[int, int]
     indptr: NDArray[np.int64]
     columns: NDArray[np.int64]
-    _order: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def rows(self) -> NDArray[np.int64]:
         """Row of each cell."""
-        return np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+        return np.repeat(np.arange(self.shape[0], dtype=np.int64), np.diff(self.indptr))
 
     def row(self, k: int) -> slice:
         """Cells of row k."""
         return slice(int(self.indptr[k]), int(self.indptr[k + 1]))
 
+    def place(self, cell: int) -> tuple[int, int]:
+        """Row and column of one cell."""
+        return int(np.searchsorted(self.indptr, cell, side="right")) - 1, int(self.columns[cell])
+
+    def find(self, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.int64]:
+        """Which cell is at each position; -1 where none is."""
+        # Both sides are below 2**31, so a position's number fits in int64.
+        known = self.rows * self.shape[1] + self.columns
+        wanted = rows.astype(np.int64) * self.shape[1] + columns
+        cell = np.searchsorted(known, wanted)
+        there = cell < known.size
+        there[there] = known[cell[there]] == wanted[there]
+        return np.where(there, cell, -1)
+
     def products(self, left: Floats, right: Floats) -> Floats:
         """Inner product left_i . right_j of each cell (i, j)."""
         out = np.empty(self.columns.size)
-        bounds = self._bounds()
-        run_blocks(
-            lambda block: kernels.cells.cell_products(self.indptr, self.columns, *bounds[block], left, right, out),
-            len(bounds),
-        )
+        self._run(kernels.cells.cell_products, [self.indptr, self.columns, left, right], out)
         return out
 
     def combine(self, values: Floats, right: Floats) -> Floats:
-        """Sum of values_ij right_j over the cells of each row i, (rows, d)."""
+        """Sum of values_ij right_j over the cells of each row i, (rows, d); 0 in right makes 0 of infinite values."""
         out = np.zeros((self.shape[0], right.shape[1]))
-        bounds = self._bounds()
-        run_blocks(
-            lambda block: kernels.cells.combine_rows(self.indptr, self.columns, values, *bounds[block], right, out),
-            len(bounds),
-        )
+        self._run(kernels.cells.combine_rows, [self.indptr, self.columns, values, right], out)
         return out
 
     def transposed(self) -> tuple[Cells, NDArray[np.int64]]:
         """Return the cells column by column, and where in this order each of them is."""
-        if not self._order:
-            places = sparse.csr_array(
-                (np.arange(self.columns.size), self.columns, self.indptr), shape=self.shape
-            ).T.tocsr()
-            other = Cells(self.shape[::-1], places.indptr.astype(np.int64), places.indices.astype(np.int64))
-            self._order.update(cells=other, places=places.data)
-        return self._order["cells"], self._order["places"]
+        return self._transposed
 
-    def _bounds(self) -> list[tuple[int, int]]:
+    @cached_property
+    def _transposed(self) -> tuple[Cells, NDArray[np.int64]]:
+        places = sparse.csr_array((np.arange(self.columns.size), self.columns, self.indptr), shape=self.shape).T.tocsr()
+        return _cells_of(places), places.data
+
+    def _run(self, kernel: Any, inputs: list[NDArray[Any]], out: Floats) -> None:
+        arrays = [kernels.jit.read_only(array) for array in inputs]
+        edges = self._edges
+        run_blocks(lambda block: kernel(*arrays, edges[block], edges[block + 1], out), len(edges) - 1)
+
+    @property
+    def _edges(self) -> list[int]:
+        """Rows at which blocks of about equally many cells begin, and the end."""
         cuts = np.searchsorted(self.indptr, np.arange(0, self.columns.size, _BLOCK_CELLS))
-        edges = np.unique([0, *cuts, self.shape[0]])
-        return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [int(edge) for edge in np.unique([0, *cuts, self.shape[0]])]
 
 
-def matrix_cells(name: str, matrix: Any) -> tuple[Cells, Floats]:
-    """Split a matrix into its cells, all of a dense one and the stored ones of a sparse one, and their values."""
+def matrix_cells(name: str, matrix: Any, *, minimum: float = -np.inf) -> tuple[Cells, Floats]:
+    """Copy a matrix into its cells, all of a dense one and the stored ones of a sparse one, and their values."""
     if sparse.issparse(matrix):
-        found = sparse.csr_array(matrix, dtype=np.float64)
-        found.sum_duplicates()
-        cells = Cells(found.shape, found.indptr.astype(np.int64), found.indices.astype(np.int64))
-        return cells, check_values(name, found.data, cells)
-    dense = check_matrix(name, matrix)
+        rows, columns, values = sparse_triple(name, matrix)
+        check_values(name, values, lambda cell: (rows[cell], columns[cell]))
+        found = aggregate_cells(rows, columns, values, matrix.shape, "sum", None)[0]
+        cells = _cells_of(found)
+        check_values(name, found.data, cells.place, minimum=minimum)
+        return cells, found.data
+    dense = check_matrix(name, matrix, minimum=minimum)
     rows, columns = dense.shape
-    cells = Cells(dense.shape, np.arange(rows + 1) * columns, np.tile(np.arange(columns), rows))
-    return cells, dense.ravel()
+    indptr = np.arange(rows + 1, dtype=np.int64) * columns
+    return Cells((rows, columns), indptr, np.tile(np.arange(columns, dtype=np.int64), rows)), dense.flatten()
+
+
+def pattern_cells(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> Cells:
+    """Cells at positions that are checked, in any order and repeated or not."""
+    return _cells_of(aggregate_cells(rows, columns, np.ones(rows.size), shape, "sum", None)[0])
 
 
 def values_at(name: str, matrix: Any, cells: Cells) -> Floats:
-    """Entries of a dense or sparse matrix at the cells; 0 where a sparse one stores nothing."""
-    if not sparse.issparse(matrix):
-        dense = check_matrix(name, matrix)
+    """Entries of a dense or sparse matrix at the cells, checked there only; 0 where a sparse one stores nothing."""
+    if sparse.issparse(matrix):
+        rows, columns, stored = sparse_triple(name, matrix)
+        check_shape(name, matrix.shape, cells.shape)
+        place = cells.find(rows, columns)
+        inside = place >= 0
+        values = np.zeros(cells.columns.size)
+        np.add.at(values, place[inside], stored[inside])
+    else:
+        dense = real_matrix(name, matrix)
         check_shape(name, dense.shape, cells.shape)
-        return dense[cells.rows, cells.columns]
-    check_shape(name, matrix.shape, cells.shape)
-    found, values = matrix_cells(name, matrix)
-    stride = cells.shape[1]
-    keys, wanted = found.rows * stride + found.columns, cells.rows * stride + cells.columns
-    place = np.minimum(np.searchsorted(keys, wanted), max(keys.size - 1, 0))
-    out = np.zeros(wanted.size)
-    if keys.size:
-        hit = keys[place] == wanted
-        out[hit] = values[place[hit]]
-    return out
-
-
-def check_matrix(name: str, matrix: ArrayLike) -> Floats:
-    """Convert to a finite float64 matrix, or raise InputError."""
-    try:
-        array = np.asarray(matrix, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} is not a matrix of real numbers: {error}") from error
-    if array.ndim != 2 or 0 in array.shape:
-        raise InputError(f"{name} must be a matrix that is not empty, got shape {array.shape}")
-    bad = np.argwhere(~np.isfinite(array))
-    if bad.size:
-        row, column = bad[0]
-        raise InputError(f"{name} is {array[row, column]} at row {row}, column {column}; it must be finite")
-    return np.ascontiguousarray(array)
-
-
-def check_values(name: str, values: Floats, cells: Cells, *, minimum: float = -np.inf) -> Floats:
-    """Refuse values of cells that are not finite or below a minimum, naming the first."""
-    bad = np.flatnonzero(~(np.isfinite(values) & (values >= minimum)))
-    if bad.size:
-        cell = bad[0]
-        wanted = "finite" if minimum == -np.inf else f"finite and at least {minimum:g}"
-        raise InputError(
-            f"{name} is {values[cell]:g} at row {cells.rows[cell]}, column {cells.columns[cell]}; it must be {wanted}"
-        )
+        values = dense[cells.rows, cells.columns]
+    check_values(name, values, cells.place)
     return values
 
 
-def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Refuse a shape other than the expected one."""
-    if tuple(shape) != tuple(expected):
-        raise InputError(f"{name} has shape {tuple(shape)}; {tuple(expected)} is needed")
-
-
-def check_factors(shape: tuple[int, int], left: ArrayLike, right: ArrayLike, names: str) -> tuple[Floats, Floats]:
-    """Convert two factor matrices that belong to a matrix of this shape."""
-    first, second = check_matrix(names[0], left), check_matrix(names[1], right)
-    check_shape(names[0], first.shape, (shape[0], first.shape[1]))
-    check_shape(names[1], second.shape, (shape[1], first.shape[1]))
-    return first, second
+def _cells_of(canonical: Any) -> Cells:
+    return Cells(canonical.shape, canonical.indptr.astype(np.int64), canonical.indices.astype(np.int64))

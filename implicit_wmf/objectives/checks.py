@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .cells import Floats
+from ..errors import InputError
+from .inputs import Floats, check_matrix, check_shape
 
 
 class Objective(Protocol):
@@ -26,8 +27,9 @@ class Objective(Protocol):
 class GradientCheck:
     """How far a gradient is from finite differences.
 
-    `absolute` is the largest deviation of an entry, `relative` that over the largest entry of the gradient, and `where`
-    the entry it was met at: (number of the factor, row, column).
+    `absolute` is the largest deviation of an entry, `relative` that over the largest entry of the gradient and of the
+    differences, and `where` the entry it was met at: (number of the factor, row, column). A gradient or a value that is
+    not finite makes them NaN or infinite, which no tolerance admits.
     """
 
     absolute: float
@@ -41,37 +43,67 @@ def check_gradient(objective: Objective, point: Sequence[ArrayLike], *, step: fl
     Parameters
     ----------
     objective : object with value(*factors) and gradient(*factors)
-        Of this package or your own.
+        Of this package or your own; it is given float64 arrays, and the value is computed four times an entry.
     point : sequence of 2-D arrays
-        The factors to check at.
+        The factors to check at. Keep them two steps inside where the objective is defined: a divergence refuses
+        negative entries.
     step : float, optional
-        Of the differences, times max(1, |entry|); by default the fifth root of the precision, which balances the error
-        of the difference (of order step^4) and rounding (of order precision / step).
+        Of the differences, times max(1, |entry|); by default the fifth root of the precision, 7.4e-4, which balances
+        the error of the difference (of order step^4) and rounding (of order precision / step).
 
     Returns
     -------
     GradientCheck
+
+    Raises
+    ------
+    InputError
+        For a step that is not positive, factors that are not finite matrices, and a gradient that does not have one
+        array a factor of the factor's own shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from implicit_wmf.objectives import WeightedSquares, check_gradient
+    >>> objective = WeightedSquares(np.eye(3, 4), np.full((3, 4), 2.0))
+    >>> check_gradient(objective, [np.full((3, 2), 0.1), np.full((4, 2), 0.3)]).relative < 1e-7
+    True
     """
-    factors = [np.array(factor, dtype=np.float64) for factor in point]
-    gradients = objective.gradient(*factors)
-    size = step or float(np.finfo(np.float64).eps ** 0.2)
-    largest = max(float(np.abs(gradient).max()) for gradient in gradients)
-    worst, where = -1.0, (0, 0, 0)
-    for number, (factor, gradient) in enumerate(zip(factors, gradients, strict=True)):
-        for row, column in np.ndindex(*factor.shape):
-            deviation = abs(_difference(objective, factors, factor, (row, column), size) - gradient[row, column])
-            if not deviation <= worst:
-                worst, where = float(deviation), (number, row, column)
-    return GradientCheck(worst, worst / largest if largest > 0 else worst, where)
+    size = float(np.finfo(np.float64).eps ** 0.2) if step is None else step
+    if not 0 < size < np.inf:
+        raise InputError(f"step must be positive and finite, got {step!r}")
+    factors = [check_matrix(f"point[{number}]", factor).copy() for number, factor in enumerate(point)]
+    gradients = _gradients(objective, factors)
+    differences = [_differences(objective, factors, factor, size) for factor in factors]
+    deviations = [np.abs(one - other) for one, other in zip(differences, gradients, strict=True)]
+    # max and argmax take NaN for the largest, so that one is never passed over
+    number = int(np.argmax([deviation.max() for deviation in deviations]))
+    row, column = divmod(int(np.argmax(deviations[number])), factors[number].shape[1])
+    absolute = float(deviations[number][row, column])
+    largest = float(np.max([np.abs(array).max() for array in (*gradients, *differences)]))
+    # infinite over infinite would be NaN, as it should
+    return GradientCheck(absolute, absolute if largest == 0 else absolute / largest, (number, row, column))
 
 
-def _difference(objective: Objective, factors: list[Any], factor: Any, at: tuple[int, int], size: float) -> float:
-    """Fourth-order central difference: four values cancel the error of order step^2."""
-    entry = factor[at]
-    step = size * max(1.0, abs(entry))
-    values = []
-    for shift in (-2 * step, -step, step, 2 * step):
-        factor[at] = entry + shift
-        values.append(objective.value(*factors))
-    factor[at] = entry
-    return float((values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step))
+def _gradients(objective: Objective, factors: list[Floats]) -> list[Floats]:
+    gradients = [np.asarray(gradient) for gradient in objective.gradient(*factors)]
+    if not factors or len(gradients) != len(factors):
+        raise InputError(f"the gradient has {len(gradients)} arrays for {len(factors)} factors; give one for each")
+    for number, (gradient, factor) in enumerate(zip(gradients, factors, strict=True)):
+        check_shape(f"gradient[{number}]", gradient.shape, factor.shape)
+    return gradients
+
+
+def _differences(objective: Objective, factors: list[Floats], factor: Floats, size: float) -> Floats:
+    """Fourth-order central differences by each entry: four values cancel the error of order step^2."""
+    differences = np.empty_like(factor)
+    for at in np.ndindex(*factor.shape):
+        entry = float(factor[at])
+        step = size * max(1.0, abs(entry))
+        values = []
+        for shift in (-2, -1, 1, 2):
+            factor[at] = entry + shift * step
+            values.append(float(objective.value(*factors)))
+        factor[at] = entry
+        differences[at] = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
+    return differences

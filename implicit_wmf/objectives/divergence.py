@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import rel_entr
 
 from ..errors import InputError
-from .cells import Floats, check_matrix, check_shape, check_values, matrix_cells
+from .cells import matrix_cells
+from .inputs import Floats, check_index, check_matrix, check_shape
+
+_ALL = slice(None)
 
 
 class KLDivergence:
@@ -34,7 +38,15 @@ class KLDivergence:
     Raises
     ------
     InputError
-        For negative entries (of X too), shapes that do not fit, and numbers that are not finite.
+        For negative entries (of X too), shapes that do not fit, numbers that are not finite, and neither `B` nor `C`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from implicit_wmf.objectives import KLDivergence
+    >>> objective = KLDivergence([[1.0, 0.0], [0.0, 2.0]], C=np.eye(2))
+    >>> objective.gradient(np.ones((2, 2)))[0].tolist()
+    [[0.0, 1.0], [1.0, -1.0]]
     """
 
     def __init__(
@@ -42,115 +54,100 @@ class KLDivergence:
     ) -> None:
         if B is None and C is None:
             raise InputError("give B, C or both: without them P is X itself")
-        cells, values = matrix_cells("A", A)
-        self._cells, self._values = cells, check_values("A", values, cells, minimum=0.0)
-        self._left, self._right = (
-            None if given is None else _check(name, given) for name, given in (("B", B), ("C", C))
+        self._cells, self._values = matrix_cells("A", A, minimum=0.0)
+        rows, columns = self._cells.shape
+        self._left, self._right = _transposed("B", B, rows), _transposed("C", C, columns)
+        self._sums = (  # B 1 and C 1
+            np.ones(rows) if self._left is None else self._left.sum(axis=0),
+            np.ones(columns) if self._right is None else self._right.sum(axis=0),
         )
-        for name, given, count in (("B", self._left, cells.shape[0]), ("C", self._right, cells.shape[1])):
-            if given is not None:
-                check_shape(name, given.shape, (given.shape[0], count))
         self._generalized = generalized
 
     def value(self, X: ArrayLike) -> float:
         """Compute the divergence at X, (p, q); infinite where a prediction is 0 and its entry of A is not."""
         factor = self._factor(X)
-        positive = self._values > 0
-        a, p = self._values[positive], self._predictions(factor)[positive]
-        with np.errstate(divide="ignore"):
-            total = float(a @ np.log(a / p))
-        if self._generalized:
-            left, right = self._sums()
-            total += float(left @ factor @ right - self._values.sum())
+        predictions = self._predictions(factor)
+        terms = rel_entr(self._values, predictions)
+        if not self._generalized:
+            return float(terms.sum())
+        # Near the minimum the three sums cancel to nothing, so the terms of a cell are added up first.
+        total = float((terms - (self._values - predictions)).sum())
+        if predictions.size < self._cells.shape[0] * self._cells.shape[1]:
+            left, right = self._sums
+            total += max(0.0, float(left @ factor @ right - predictions.sum()))  # predictions where A stores nothing
         return total
 
     def gradient(self, X: ArrayLike) -> tuple[Floats]:
-        """Gradient with respect to X, of its shape, in a tuple of one."""
+        """Gradient with respect to X, of its shape (p, q), in a tuple of one."""
         slopes = self._slopes(self._predictions(self._factor(X)))
         if self._right is None:
             other, places = self._cells.transposed()
-            gradient = other.combine(slopes[places], self._left_columns()).T
+            gradient = other.combine(slopes[places], cast(Floats, self._left)).T
         else:
-            gradient = self._cells.combine(slopes, np.ascontiguousarray(self._right.T))
-            gradient = gradient if self._left is None else _product(self._left, gradient)
-        return (gradient + np.outer(*self._sums()) if self._generalized else np.ascontiguousarray(gradient),)
+            gradient = self._cells.combine(slopes, self._right)
+            gradient = gradient if self._left is None else _product(self._left.T, gradient)
+        return (gradient + np.outer(*self._sums) if self._generalized else np.ascontiguousarray(gradient),)
 
     def row_gradient(self, k: int, X: ArrayLike) -> Floats:
-        """Gradient with respect to row k of X, (q,)."""
+        """Gradient with respect to row k of X, (q,): only rows of the data with B_ki > 0 take part."""
         factor = self._factor(X)
-        slopes = self._slopes(self._predictions(factor))
-        at = self._left_at(k)
-        weighted = np.where(at > 0, slopes, 0.0) * at
-        gradient = np.array([self._sum(weighted, self._right_at(column)) for column in range(factor.shape[1])])
-        if self._generalized:
-            left, right = self._sums()
-            gradient += left[k] * right
-        return gradient
+        k = check_index("k", k, factor.shape[0])
+        columns, slopes = self._row(k, factor)
+        totals = np.zeros(self._cells.shape[1])
+        np.add.at(totals, columns, slopes)
+        gradient = totals if self._right is None else _product(self._right.T, totals)
+        left, right = self._sums
+        return np.asarray(gradient + left[k] * right) if self._generalized else gradient
 
     def entry_gradient(self, k: int, column: int, X: ArrayLike) -> float:
         """Differentiate by X_kl, l = `column`: -sum_ij A_ij B_ki C_lj / P_ij, generalised + sum_i B_ki sum_j C_lj."""
-        slopes = self._slopes(self._predictions(self._factor(X)))
-        total = self._sum(slopes, self._left_at(k) * self._right_at(column))
-        if self._generalized:
-            left, right = self._sums()
-            total += left[k] * right[column]
-        return float(total)
-
-    def _left_at(self, k: int) -> Floats:
-        """B_ki of each cell (i, j)."""
-        rows = self._cells.rows
-        return np.asarray((rows == k).astype(np.float64) if self._left is None else self._left[k, rows])
-
-    def _right_at(self, column: int) -> Floats:
-        """C_lj of each cell (i, j)."""
-        columns = self._cells.columns
-        return np.asarray(
-            (columns == column).astype(np.float64) if self._right is None else self._right[column, columns]
-        )
-
-    def _left_columns(self) -> Floats:
-        """B' as rows, where C is the identity and B is therefore given."""
-        return np.ascontiguousarray(np.transpose(self._left))  # type: ignore[arg-type]
-
-    def _sums(self) -> tuple[Floats, Floats]:
-        """B 1 and C 1."""
-        rows, columns = self._cells.shape
-        left = np.ones(rows) if self._left is None else self._left.sum(axis=1)
-        return left, np.ones(columns) if self._right is None else self._right.sum(axis=1)
-
-    @staticmethod
-    def _sum(slopes: Floats, factors: Floats) -> float:
+        factor = self._factor(X)
+        k, column = check_index("k", k, factor.shape[0]), check_index("column", column, factor.shape[1])
+        columns, slopes = self._row(k, factor)
+        factors = columns == column if self._right is None else self._right[columns, column]
         used = factors > 0  # 0 times infinity is 0
-        return float(slopes[used] @ factors[used])
+        total = slopes[used] @ factors[used]
+        left, right = self._sums
+        return float(total + left[k] * right[column] if self._generalized else total)
+
+    def _row(self, k: int, factor: Floats) -> tuple[NDArray[np.int64], Floats]:
+        """Return the columns of the cells (i, j) that row k of X takes part in, and their slopes times B_ki."""
+        if self._left is None:
+            cells = self._cells.row(k)
+            columns = self._cells.columns[cells]
+            return columns, self._slopes(cast(Floats, self._right)[columns] @ factor[k], cells)
+        weights = self._left[self._cells.rows, k]
+        used = weights > 0
+        slopes = self._slopes(self._predictions(factor))
+        return self._cells.columns[used], weights[used] * slopes[used]
 
     def _predictions(self, factor: Floats) -> Floats:
         if self._right is None:
-            return self._cells.products(self._left_columns(), np.ascontiguousarray(factor.T))
-        left = factor if self._left is None else self._left.T @ factor
-        return self._cells.products(left, np.ascontiguousarray(self._right.T))
+            return self._cells.products(cast(Floats, self._left), np.ascontiguousarray(factor.T))
+        return self._cells.products(factor if self._left is None else self._left @ factor, self._right)
 
-    def _slopes(self, predictions: Floats) -> Floats:
+    def _slopes(self, predictions: Floats, cells: slice = _ALL) -> Floats:
         """Minus A / P of each cell, with 0 / 0 = 0."""
+        values = self._values[cells]
+        positive = values > 0
         out = np.zeros(predictions.size)
-        positive = self._values > 0
-        with np.errstate(divide="ignore"):
-            out[positive] = -self._values[positive] / predictions[positive]
+        with np.errstate(divide="ignore", over="ignore"):
+            out[positive] = -values[positive] / predictions[positive]
         return out
 
     def _factor(self, X: ArrayLike) -> Floats:
-        factor = _check("X", X)
-        left, right = self._sums()
-        check_shape("X", factor.shape, (left.size, right.size))
+        factor = check_matrix("X", X, minimum=0.0)
+        check_shape("X", factor.shape, (self._sums[0].size, self._sums[1].size))
         return factor
 
 
-def _check(name: str, matrix: ArrayLike) -> Floats:
-    array = check_matrix(name, matrix)
-    bad = np.argwhere(array < 0)
-    if bad.size:
-        row, column = bad[0]
-        raise InputError(f"{name} is {array[row, column]:g} at row {row}, column {column}; it must be at least 0")
-    return array
+def _transposed(name: str, matrix: ArrayLike | None, count: int) -> Floats | None:
+    """Copy B or C, which has `count` columns, with its columns as rows, one for each row or column of the data."""
+    if matrix is None:
+        return None
+    array = check_matrix(name, matrix, minimum=0.0)
+    check_shape(name, array.shape, (array.shape[0], count))
+    return np.array(array.T, order="C")
 
 
 def _product(left: Floats, right: Floats) -> Floats:

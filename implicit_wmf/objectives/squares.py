@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from .._cells import check_indices
 from ..errors import InputError
-from .cells import Cells, Floats, check_factors, check_matrix, check_shape, check_values, matrix_cells, values_at
+from .cells import Cells, matrix_cells, pattern_cells, values_at
+from .inputs import (
+    Floats,
+    check_factors,
+    check_index,
+    check_matrix,
+    check_shape,
+    check_values,
+    real_matrix,
+    sparse_triple,
+)
+
+_ALL = slice(None)
 
 
 class _Squares:
@@ -25,14 +39,14 @@ class _Squares:
         """Compute the objective at factors of shapes (rows, d) and (columns, d)."""
         left, right = self._factors(W, H)
         residuals = self._targets - self._cells.products(left, right)
-        return float(
-            self._scale * (self._weights @ residuals**2) + self._penalty / 2 * (_square(left) + _square(right))
-        )
+        # Sums and not BLAS, whose dot product of long vectors depends on the number of threads.
+        squares = (self._weights * residuals**2).sum()
+        return float(self._scale * squares + self._penalty / 2 * ((left**2).sum() + (right**2).sum()))
 
     def gradient(self, W: ArrayLike, H: ArrayLike) -> tuple[Floats, Floats]:
         """Gradients with respect to both factors, each of its factor's shape."""
         left, right = self._factors(W, H)
-        slopes = self._slopes(self._targets - self._cells.products(left, right), slice(None))
+        slopes = self._slopes(self._targets - self._cells.products(left, right))
         other, places = self._cells.transposed()
         return (
             self._cells.combine(slopes, right) + self._penalty * left,
@@ -41,33 +55,33 @@ class _Squares:
 
     def row_gradient(self, k: int, W: ArrayLike, H: ArrayLike) -> Floats:
         """Gradient with respect to row k of the first factor, (d,): only row k of the data takes part."""
-        left, right = self._factors(W, H)
-        cells = self._cells.row(k)
-        fixed = right[self._cells.columns[cells]]
-        slopes = self._slopes(self._targets[cells] - fixed @ left[k], cells)
-        return np.asarray(slopes @ fixed + self._penalty * left[k])
+        row, slopes, columns, right = self._row(k, W, H)
+        return slopes @ right[columns] + self._penalty * row
 
     def entry_gradient(self, k: int, column: int, W: ArrayLike, H: ArrayLike) -> float:
-        """Differentiate by entry (k, column) of the first factor, summed cell by cell."""
-        left, right = self._factors(W, H)
-        cells = self._cells.row(k)
-        total = self._penalty * left[k, column]
-        for cell in range(cells.start, cells.stop):
-            fixed = right[self._cells.columns[cell]]
-            residual = self._targets[cell] - left[k] @ fixed
-            total -= 2 * self._scale * self._weights[cell] * residual * fixed[column]
-        return float(total)
+        """Differentiate by entry (k, column) of the first factor: one sum over the cells of row k."""
+        row, slopes, columns, right = self._row(k, W, H)
+        column = check_index("column", column, row.size)
+        return float(slopes @ right[columns, column] + self._penalty * row[column])
 
     def row_system(self, k: int, H: ArrayLike) -> tuple[Floats, Floats]:
-        """Return A (d, d) and b (d,) with A w_k = b where the row's gradient is zero."""
+        """Return A (d, d) and b (d,): the gradient of row k is A w_k - b, so that it is zero where A w_k = b."""
         right = check_matrix(self._names[1], H)
         check_shape(self._names[1], right.shape, (self._cells.shape[1], right.shape[1]))
-        cells = self._cells.row(k)
+        cells = self._cells.row(check_index("k", k, self._cells.shape[0]))
         fixed, weights = right[self._cells.columns[cells]], 2 * self._scale * self._weights[cells]
         system = (fixed.T * weights) @ fixed + self._penalty * np.eye(right.shape[1])
         return system, (weights * self._targets[cells]) @ fixed
 
-    def _slopes(self, residuals: Floats, cells: slice) -> Floats:
+    def _row(self, k: int, W: ArrayLike, H: ArrayLike) -> tuple[Floats, Floats, NDArray[np.int64], Floats]:
+        """Return row k of the first factor, the slopes and columns of its cells, and the second factor."""
+        left, right = self._factors(W, H)
+        row = left[check_index("k", k, len(left))]
+        cells = self._cells.row(k)
+        columns = self._cells.columns[cells]
+        return row, self._slopes(self._targets[cells] - right[columns] @ row, cells), columns, right
+
+    def _slopes(self, residuals: Floats, cells: slice = _ALL) -> Floats:
         """Differentiate by each cell's prediction."""
         return -2 * self._scale * self._weights[cells] * residuals
 
@@ -90,12 +104,25 @@ class WeightedSquares(_Squares):
     Raises
     ------
     InputError
-        For shapes that do not fit, negative weights, and numbers that are not finite.
+        For shapes that do not fit, negative weights, and numbers that are not finite, wherever they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from implicit_wmf.objectives import WeightedSquares
+    >>> objective = WeightedSquares(np.eye(2), [[1.0, 2.0], [3.0, 4.0]])
+    >>> objective.row_gradient(0, np.ones((2, 1)), np.full((2, 1), 0.5)).tolist()
+    [0.5]
     """
 
     def __init__(self, Y: Any, C: Any) -> None:
-        cells, weights = matrix_cells("C", C)
-        super().__init__(cells, values_at("Y", Y, cells), check_values("C", weights, cells, minimum=0.0), 0.0, 1.0)
+        cells, weights = matrix_cells("C", C, minimum=0.0)
+        if sparse.issparse(Y):
+            rows, columns, values = sparse_triple("Y", Y)
+            check_values("Y", values, lambda cell: (rows[cell], columns[cell]))
+        else:
+            Y = check_matrix("Y", Y)
+        super().__init__(cells, values_at("Y", Y, cells), weights, 0.0, 1.0)
 
 
 class ObservedSquares(_Squares):
@@ -106,63 +133,63 @@ class ObservedSquares(_Squares):
     Parameters
     ----------
     M : (m, n) array or scipy sparse matrix
-        Entries; those of cells that are not observed do not matter.
-    observed : scipy sparse matrix, boolean (m, n) array, or pair of index arrays (rows, columns)
-        The known cells: the stored ones, the true ones, or those listed.
+        Entries; those of cells that are not observed do not matter and may be NaN. A sparse one is 0 where it stores
+        nothing.
+    observed : (m, n) scipy sparse matrix, boolean (m, n) array, or tuple of two index arrays (rows, columns)
+        The known cells: the stored ones (zeros too), the true ones, or those listed (once, if listed twice).
     regularization : float
         lambda >= 0.
 
     Raises
     ------
     InputError
-        If nothing is observed, for shapes that do not fit, and entries that are not finite.
+        If nothing is observed, for shapes that do not fit, indices out of range, a negative `regularization`, and
+        observed entries that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from implicit_wmf.objectives import ObservedSquares
+    >>> ratings = np.array([[5.0, np.nan], [np.nan, 3.0]])
+    >>> objective = ObservedSquares(ratings, ~np.isnan(ratings), regularization=0.5)
+    >>> objective.gradient(np.ones((2, 1)), np.ones((2, 1)))[0].tolist()
+    [[-3.5], [-1.5]]
     """
 
     _names = "UV"
 
     def __init__(self, M: Any, observed: Any, regularization: float = 0.0) -> None:
-        if not (np.isfinite(regularization) and regularization >= 0):
+        if not (isinstance(regularization, Real) and 0 <= regularization < np.inf):
             raise InputError(f"regularization must be a finite number of at least 0, got {regularization!r}")
-        cells = observed_cells(observed, np.shape(M) if not sparse.issparse(M) else M.shape)
-        entries = M if sparse.issparse(M) else np.where(_mask(cells), np.asarray(M, dtype=np.float64), 0.0)
+        entries = M if sparse.issparse(M) else real_matrix("M", M)
+        cells = observed_cells(observed, entries.shape)
         super().__init__(cells, values_at("M", entries, cells), np.ones(cells.columns.size), float(regularization), 0.5)
 
 
-def observed_cells(observed: Any, shape: tuple[int, ...]) -> Cells:
+def observed_cells(observed: Any, shape: tuple[int, int]) -> Cells:
     """Turn a pattern, a mask or index pairs into cells."""
     if sparse.issparse(observed):
-        pattern = sparse.csr_array(observed)
-        pattern.sum_duplicates()
+        check_shape("observed", observed.shape, shape)
+        rows, columns, _ = sparse_triple("observed", observed)
     elif isinstance(observed, tuple):
-        pattern = _pattern_of_pairs(observed, shape)
+        rows, columns = _pairs(observed, shape)
     else:
         mask = np.asarray(observed)
-        if mask.dtype != bool:
-            raise InputError(f"observed must be sparse, boolean, or a pair of index arrays, got dtype {mask.dtype}")
-        pattern = sparse.csr_array(mask)
-    check_shape("observed", pattern.shape, shape)
-    if pattern.nnz == 0:
+        if mask.dtype != bool or isinstance(observed, np.ma.MaskedArray):
+            kind = f"{type(observed).__name__} of dtype {mask.dtype}"
+            raise InputError(f"observed must be sparse, a boolean array, or a tuple of two index arrays, got {kind}")
+        check_shape("observed", mask.shape, shape)
+        rows, columns = np.nonzero(mask)
+    if rows.size == 0:
         raise InputError("observed has no cell at all; at least one entry must be known")
-    return Cells(pattern.shape, pattern.indptr.astype(np.int64), pattern.indices.astype(np.int64))
+    return pattern_cells(rows, columns, shape)
 
 
-def _pattern_of_pairs(pairs: tuple[ArrayLike, ArrayLike], shape: tuple[int, ...]) -> Any:
-    rows, columns = (np.atleast_1d(np.asarray(part)) for part in pairs)
-    if rows.shape != columns.shape or rows.ndim != 1:
-        raise InputError(f"observed has {rows.shape} row and {columns.shape} column indices; they come in pairs")
-    for name, indices, count in (("row", rows, shape[0]), ("column", columns, shape[1])):
-        if indices.size and (indices.dtype.kind not in "iu" or indices.min() < 0 or indices.max() >= count):
-            raise InputError(f"observed has {name} indices outside 0 to {count - 1}")
-    pattern = sparse.csr_array((np.ones(rows.size), (rows.astype(np.int64), columns.astype(np.int64))), shape=shape)
-    pattern.sum_duplicates()
-    return pattern
-
-
-def _mask(cells: Cells) -> NDArray[np.bool_]:
-    mask = np.zeros(cells.shape, dtype=bool)
-    mask[cells.rows, cells.columns] = True
-    return mask
-
-
-def _square(factor: Floats) -> float:
-    return float(np.einsum("ik,ik->", factor, factor))
+def _pairs(pairs: tuple[Any, ...], shape: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]]:
+    if len(pairs) != 2:
+        raise InputError(f"observed is a tuple of {len(pairs)}; give two index arrays, (rows, columns)")
+    rows = check_indices(pairs[0], "observed rows", shape[0])
+    columns = check_indices(pairs[1], "observed columns", shape[1])
+    if rows.size != columns.size:
+        raise InputError(f"observed has {rows.size} row and {columns.size} column indices; they come in pairs")
+    return rows, columns

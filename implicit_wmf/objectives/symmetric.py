@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from .cells import Floats, check_matrix, check_shape, matrix_cells, values_at
+from .cells import matrix_cells
+from .inputs import Floats, check_index, check_matrix, check_shape
+
+_ALL = slice(None)
 
 
 class SymmetricSquares:
@@ -20,12 +23,21 @@ class SymmetricSquares:
     Parameters
     ----------
     R, P : (n, n) array or scipy sparse matrix
-        Targets and weights. Cells that a sparse P does not store predict 0, whatever G is.
+        Targets and weights of any sign. Cells that a sparse P does not store predict 0, whatever G is; a sparse R is 0
+        where it stores nothing.
 
     Raises
     ------
     InputError
         For matrices that are not square or of different shapes, and numbers that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from implicit_wmf.objectives import SymmetricSquares
+    >>> objective = SymmetricSquares(np.eye(2), np.ones((2, 2)))
+    >>> objective.value(np.ones((2, 1))), objective.gradient(np.ones((2, 1)))[0].tolist()
+    (2.0, [[4.0], [4.0]])
     """
 
     def __init__(self, R: Any, P: Any) -> None:
@@ -33,51 +45,51 @@ class SymmetricSquares:
         rows, columns = self._cells.shape
         if rows != columns:
             raise InputError(f"P has shape {self._cells.shape}; it must be square")
-        self._targets = values_at("R", R, self._cells)
-        total = matrix_cells("R", R)[1]
-        self._elsewhere = max(0.0, float(total @ total - self._targets @ self._targets))  # R where P stores nothing
+        stored, values = matrix_cells("R", R)
+        check_shape("R", stored.shape, self._cells.shape)
+        place = self._cells.find(stored.rows, stored.columns)
+        self._targets = np.zeros(self._weights.size)
+        self._targets[place[place >= 0]] = values[place >= 0]
+        outside = values[place < 0]
+        self._elsewhere = float((outside**2).sum())  # R where P stores nothing
 
     def value(self, G: ArrayLike) -> float:
         """Compute the objective at G, (n, r)."""
         factor = self._factor(G)
         residuals = self._weights * self._cells.products(factor, factor) - self._targets
-        return float(residuals @ residuals) + self._elsewhere
+        return float((residuals**2).sum()) + self._elsewhere
 
     def gradient(self, G: ArrayLike) -> tuple[Floats]:
-        """Gradient with respect to G, of its shape, in a tuple of one."""
+        """Gradient with respect to G, of its shape (n, r), in a tuple of one."""
         factor = self._factor(G)
-        slopes = self._slopes(factor)
+        slopes = self._slopes(self._cells.products(factor, factor))
         other, places = self._cells.transposed()
         return (self._cells.combine(slopes, factor) + other.combine(slopes[places], factor),)
 
     def row_gradient(self, k: int, G: ArrayLike) -> Floats:
         """Gradient with respect to row k of G, (r,): row k and column k of the data take part."""
-        factor = self._factor(G)
-        other, places = self._cells.transposed()
-        total = np.zeros(factor.shape[1])
-        for cells, order in ((self._cells, None), (other, places)):
-            span = cells.row(k)
-            at = np.arange(span.start, span.stop) if order is None else order[span]
-            fixed = factor[cells.columns[span]]
-            weights = self._weights[at]
-            total += 2 * (weights * (weights * (fixed @ factor[k]) - self._targets[at])) @ fixed
-        return total
+        factor, slopes, others = self._row(k, G)
+        return np.asarray(slopes @ factor[others])
 
     def entry_gradient(self, k: int, column: int, G: ArrayLike) -> float:
         """Differentiate by entry (k, column) of G, by the entry-wise form: sums over column k and over row k."""
-        factor = self._factor(G)
-        other, places = self._cells.transposed()
-        total = 0.0
-        for cells, order in ((other, places), (self._cells, None)):
-            for cell in range(cells.row(k).start, cells.row(k).stop):
-                at = cell if order is None else order[cell]
-                i = cells.columns[cell]
-                weight, target = self._weights[at], self._targets[at]
-                total += weight * (weight * (factor[i] @ factor[k]) - target) * factor[i, column]
-        return float(2 * total)
+        factor, slopes, others = self._row(k, G)
+        return float(slopes @ factor[others, check_index("column", column, factor.shape[1])])
 
-    def _slopes(self, factor: Floats) -> Floats:
-        return 2 * self._weights * (self._weights * self._cells.products(factor, factor) - self._targets)
+    def _row(self, k: int, G: ArrayLike) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """Return G, and of the cells of row k and then of column k the slopes and the other side's index."""
+        factor = self._factor(G)
+        k = check_index("k", k, len(factor))
+        other, places = self._cells.transposed()
+        row, column = self._cells.row(k), other.row(k)
+        cells = np.concatenate([np.arange(row.start, row.stop), places[column]])
+        others = np.concatenate([self._cells.columns[row], other.columns[column]])
+        return factor, self._slopes(factor[others] @ factor[k], cells), others
+
+    def _slopes(self, products: Floats, cells: Any = _ALL) -> Floats:
+        """Differentiate by each cell's g_i . g_j."""
+        weights = self._weights[cells]
+        return np.asarray(2 * weights * (weights * products - self._targets[cells]))
 
     def _factor(self, G: ArrayLike) -> Floats:
         factor = check_matrix("G", G)
