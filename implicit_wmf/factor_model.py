@@ -228,9 +228,17 @@ class FactorModel(Generic[ConfigT]):
             If there is no model at `path`, it is another class's, or it is damaged; says what is wrong.
         """
         state = load_model(path, cls._kind(), mmap=mmap)
+        try:
+            cls._check(state)
+        except (KeyError, ValueError) as error:
+            raise InputError(f"the saved model {path} is damaged: {error}") from error
         model = cls(**{name: getattr(state.config, name) for name in state.config.names()})
         model._fitted = state
         return model
+
+    @staticmethod
+    def _check(state: SavedModel) -> None:
+        """Raise ValueError where what else the estimator keeps does not fit its factors."""
 
     @classmethod
     def _kind(cls) -> ModelKind:

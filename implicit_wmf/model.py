@@ -180,7 +180,7 @@ class WMF(FactorModel[WMFConfig]):
         self._follow(
             epochs(problem, start, self.config, track_loss=track_loss),
             start,
-            lambda factors, history: SavedModel(self.config, *factors, interactions, history, weights),
+            lambda reached, history: SavedModel(self.config, reached[0], reached[1], interactions, history, weights),
             total=self.config.iterations,
             progress=progress,
         )

@@ -134,7 +134,7 @@ def half_sweep(
     _rotate(*fixed, vectors, config)
     if plan.iterates:  # steps start from the rows as they are; exact rows are written without being read
         _rotate(*solved, vectors, config)
-    failed = _solve(side, plan, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config.num_threads)
+    failed = solve_side(side.rows, plan, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config.num_threads)
     if failed >= 0:
         raise InputError(
             f"the factors of the {row_name} at position {failed} have no finite solution in {fixed[0].dtype}: raise "
@@ -187,16 +187,28 @@ def _rotate(factors: Array, out: Array, vectors: Array, config: WMFConfig) -> No
     run_blocks(rotate, len(bounds), config.num_threads)
 
 
-def _solve(
-    side: WeightedRows,
+def solve_side(
+    rows: Any,
     plan: SidePlan,
     fixed: Array,
     spectrum: NDArray[np.float64],
     solved: Array,
     num_threads: int | None,
 ) -> int:
-    """Solve every row of a side, heaviest blocks first; returns the first row without a finite solution, or -1."""
-    bounds = _balanced_bounds(plan.work)
+    """Solve every row of a side, heaviest blocks first; returns the first row without a finite solution, or -1.
+
+    Parameters
+    ----------
+    rows : kernels.rows.Rows
+    plan : SidePlan
+    fixed : (columns, width) array
+        Factors of the other side, in whole tiles.
+    spectrum : (width,) array
+        Diagonal of the Gram matrix that all rows share, -1 for padding; see kernels.rows.
+    solved : (rows, d) array
+        Read where the plan has steps, and written.
+    """
+    bounds = balanced_bounds(plan.work)
     failed = np.full(len(bounds), -1, dtype=np.int64)
 
     scratches: list[Any] = []  # as many as threads, in the end
@@ -207,7 +219,7 @@ def _solve(
         except IndexError:
             scratch = kernels.rows.make_scratch(fixed)
         failed[block] = kernels.solve.solve_rows(
-            side.rows, *bounds[block], fixed, spectrum, plan.steps, plan.tolerance, scratch, solved
+            rows, *bounds[block], fixed, spectrum, plan.steps, plan.tolerance, scratch, solved
         )
         scratches.append(scratch)
 
@@ -215,7 +227,7 @@ def _solve(
     return int(min(failed[failed >= 0], default=-1))
 
 
-def _balanced_bounds(work: NDArray[np.float64]) -> Bounds:
+def balanced_bounds(work: NDArray[np.float64]) -> Bounds:
     """Cut the rows into ranges of about equal work (nanoseconds, roughly), the heaviest range first."""
     total = np.cumsum(work)
     count = int(max(_MIN_BLOCKS, total[-1] // _BLOCK_WORK))
@@ -237,7 +249,7 @@ def compute_loss(problem: Problem, users: Array, items: Array, num_threads: int 
     a0 tr((sum a_i w_i w_i')(sum b_j h_j h_j')), from which the stored cells' share is taken off.
     """
     side = problem.users
-    bounds = _balanced_bounds((side.row_sizes + 1.0) * users.shape[1] / 4)
+    bounds = balanced_bounds((side.row_sizes + 1.0) * users.shape[1] / 4)
     sums = np.zeros((len(bounds), 2))
 
     def add(block: int) -> None:

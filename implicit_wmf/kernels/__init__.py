@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-_MODULES = ("cells", "cg", "gram", "jit", "linalg", "objective", "ranking", "rows", "simd", "solve")
+_MODULES = ("cells", "cg", "gram", "jit", "kl", "linalg", "objective", "ranking", "rows", "simd", "solve")
 
 
 def __getattr__(name: str) -> ModuleType:

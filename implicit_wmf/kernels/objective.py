@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .jit import block_kernel
 
 
@@ -20,7 +22,7 @@ def sum_stored_cells(indptr, columns, confidence, preference, background, solved
             other = fixed[columns[cell]]
             prediction = 0.0
             for k in range(vector.size):
-                prediction += float(vector[k]) * float(other[k])
+                prediction += np.float64(vector[k]) * np.float64(other[k])  # Numba's float() would keep float32
             error = preference[cell] - prediction
             stored += confidence[cell] * error * error
             shared += background[cell] * prediction * prediction

@@ -1,0 +1,207 @@
+"""KLMF, the estimator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+from ..factor_model import FactorModel, as_interactions, check_data_shape
+from ..interactions import Interactions
+from ..persistence import SavedModel
+from ..threads import single_threaded_blas
+from .kl_config import KLMFConfig
+from .multiplicative import Divergence, Form, ThreeFactors, TwoFactors, iterate
+from .records import IterationRecord
+
+Floats = NDArray[np.float64]
+
+
+class KLMF(FactorModel[KLMFConfig]):
+    """Non-negative matrix factorization under the generalised Kullback-Leibler divergence.
+
+    With counts A >= 0 (users x items) and predictions P it minimises
+
+        sum_ij A_ij log(A_ij / P_ij) - A_ij + P_ij
+
+    over all cells; what is not stored counts 0, at the cost of the stored cells. This is the maximum likelihood of
+    independent Poisson counts with means P.
+
+    * ``fit(A)``: P = W H', W (users x d) and H (items x d) >= 0, by the multiplicative updates of Lee and Seung 2001,
+      "Algorithms for Non-negative Matrix Factorization", Theorem 2: w_ik <- w_ik (sum_j A_ij h_jk / P_ij) / sum_j h_jk,
+      all users, then all items likewise.
+    * ``fit(A, B=B, C=C)``: P = B'XC with B (p x users) and C (q x items) >= 0 given, for X (p x q) >= 0 alone:
+      X <- X o (B (A / P) C') / ((B 1)(C 1)'). A B or C left out is the identity.
+
+    No update raises the divergence, but for rounding. Users and items without counts get factors of 0. A factor without
+    weight on one side becomes 0 on both. A prediction of 0 where A > 0 makes the divergence infinite: it cannot happen
+    with factors that start above 0, but with zeros in B and C it can; the updates then leave such a cell out, and NaN
+    never appears.
+
+    Parameters
+    ----------
+    factors : int
+        Length d of the factor vectors; with B or C given, their shapes decide instead.
+    iterations : int
+        Each updates all users, then all items, or X.
+    tolerance : float
+        Stop after an iteration that lowers the divergence by less than this share of it; 0 never stops.
+    dtype : {"float64", "float32"}
+        Precision of the factors. Multiplicative steps soon change less than float32 can hold, which takes about two
+        thirds of the time and half the memory. X and sums are float64 either way.
+    num_threads : int, optional
+        Threads; by default every core. The factors have the same bits for any number.
+    random_state : int, numpy.random.Generator or None
+        Seed of the start: uniform on (0, 1], users first, scaled so that predictions and counts have the same mean.
+
+    Attributes
+    ----------
+    user_factors, item_factors : (users, d) and (items, d) arrays of `dtype`, C-ordered, >= 0
+        Their inner products are the predictions: W and H, or B'X and C', or B' and X' where C was left out.
+    X, B, C : (p, q), (p, users) and (q, items) float64 arrays
+        Of a fit with B or C; the one that was left out is None.
+    history : list of IterationRecord
+        One record an iteration: loss and seconds; ``pandas.DataFrame(model.history)`` makes a table.
+    interactions : Interactions
+        What was fitted: raw ids, and the items that `recommend` leaves out.
+    config : KLMFConfig
+        The hyper-parameters.
+
+    Raises
+    ------
+    InputError
+        From every method, for what it cannot use; the model stays as it was.
+    NotFittedError
+        If there are no factors yet.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from implicit_wmf.factorizers import KLMF
+    >>> counts = csr_array([[5, 3, 0], [4, 0, 0], [0, 0, 2]])
+    >>> model = KLMF(factors=2, iterations=200, random_state=0).fit(counts)
+    >>> (model.user_factors @ model.item_factors.T).round(1).tolist()
+    [[6.0, 2.0, 0.0], [3.0, 1.0, 0.0], [0.0, 0.0, 2.0]]
+    """
+
+    _config_type = KLMFConfig
+    _record_type = IterationRecord
+
+    def __init__(
+        self,
+        factors: int = KLMFConfig.factors,
+        *,
+        iterations: int = KLMFConfig.iterations,
+        tolerance: float = KLMFConfig.tolerance,
+        dtype: Any = KLMFConfig.dtype,
+        num_threads: int | None = KLMFConfig.num_threads,
+        random_state: Any = KLMFConfig.random_state,
+    ) -> None:
+        self._configure(locals())
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        B: ArrayLike | None = None,
+        C: ArrayLike | None = None,
+        track_loss: bool = True,
+        progress: bool | None = None,
+    ) -> KLMF:
+        """Fit the factors, starting afresh.
+
+        Parameters
+        ----------
+        data : Interactions, scipy sparse matrix or array, or dense 2-D array
+            Counts >= 0, whole or not, users x items.
+        B : (p, users) array, >= 0, optional
+        C : (q, items) array, >= 0, optional
+            For the three-factor form.
+        track_loss : bool
+            Compute the divergence after each iteration (one more pass over the stored cells); `tolerance` needs it.
+        progress : bool, optional
+            Show a bar over the iterations on stderr; by default only on a terminal.
+
+        Returns
+        -------
+        KLMF
+            The model itself.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C, within a fraction of a second; the model then holds the last whole iteration's factors, or what
+            it held before if there was none.
+        """
+        config = self.config
+        if config.tolerance > 0 and not track_loss:
+            raise InputError(f"tolerance is {config.tolerance:g}, which needs track_loss=True; or set it to 0")
+        interactions = _as_counts(data)
+        counts = interactions.matrix
+        form: Form = TwoFactors(counts, config) if B is None and C is None else ThreeFactors(counts, B, C, config)
+        start = form.start()
+        with single_threaded_blas():  # B'X would have other bits on other numbers of threads
+            self._follow(
+                iterate(form, start, counts, config, track_loss=track_loss),
+                start,
+                lambda reached, history: SavedModel(
+                    config, *form.factors(reached), interactions, history, extra=form.extra(reached)
+                ),
+                total=config.iterations,
+                progress=progress,
+            )
+        return self
+
+    def loss(self, data: Any = None) -> float:
+        """Compute the divergence of `data` (by default the fitted data) from the predictions.
+
+        Exact, over all cells, in float64, in time proportional to the stored cells; infinite where a prediction is 0
+        and the count is not.
+
+        Parameters
+        ----------
+        data : as for fit, optional
+            Of the fitted shape.
+
+        Returns
+        -------
+        float
+        """
+        state = self._state()
+        interactions = state.interactions if data is None else _as_counts(data)
+        expected = (len(state.user_factors), len(state.item_factors))
+        check_data_shape("data", interactions.shape, expected, "the model was fitted on")
+        return Divergence(interactions.matrix, self.config.num_threads)(state.user_factors, state.item_factors)
+
+    @property
+    def X(self) -> Floats:
+        """X of the three-factor form, (p, q)."""
+        extra = self._state().extra
+        if "X" not in extra:
+            raise InputError("this model was fitted without B and C, so it has no X: see user_factors and item_factors")
+        return extra["X"]
+
+    @property
+    def B(self) -> Floats | None:
+        """B of the three-factor form, (p, users); None for the identity."""
+        return self._state().extra.get("B")
+
+    @property
+    def C(self) -> Floats | None:
+        """C of the three-factor form, (q, items); None for the identity."""
+        return self._state().extra.get("C")
+
+
+def _as_counts(data: Any) -> Interactions:
+    """Convert data, and refuse negative counts."""
+    interactions = as_interactions(data)
+    matrix = interactions.matrix
+    if (matrix.data < 0).any():
+        cell = int(np.argmax(matrix.data < 0))
+        row = int(np.searchsorted(matrix.indptr, cell, side="right")) - 1
+        raise InputError(
+            f"data is {matrix.data[cell]:g} at row {row}, column {matrix.indices[cell]}; counts must be at least 0"
+        )
+    return interactions

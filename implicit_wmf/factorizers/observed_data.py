@@ -1,0 +1,89 @@
+"""What callers of ObservedMF give, checked: observed ratings, and pairs of positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+
+from ..errors import InputError
+from ..interactions import Interactions
+from ..objectives.cells import values_at
+from ..objectives.inputs import real_matrix
+from ..objectives.squares import observed_cells
+from ..ranking import check_indices
+
+Positions = NDArray[np.int64]
+
+
+def as_ratings(ratings: Any, observed: Any) -> Interactions:
+    """Take the observed ratings, with their raw ids if they have some, as interactions with a stored cell each.
+
+    Raises
+    ------
+    InputError
+        If nothing is observed, a dense array comes without `observed`, an observed rating is not a finite number, or
+        shapes do not fit.
+    """
+    if observed is not None:
+        return _select(ratings, observed)
+    if isinstance(ratings, Interactions):
+        data = ratings
+    elif issparse(ratings):
+        data = _from_sparse(ratings)
+    else:
+        raise InputError(
+            f"observed: which cells of the {type(ratings).__name__} are ratings? Give a boolean mask, a sparse pattern "
+            f"or a tuple (rows, columns), or give ratings as Interactions or a sparse matrix"
+        )
+    if data.nnz == 0:
+        raise InputError(
+            f"ratings: none are observed in {data.shape[0]} users x {data.shape[1]} items; give at least one"
+        )
+    return data
+
+
+def _from_sparse(ratings: Any) -> Interactions:
+    try:
+        return Interactions.from_matrix(ratings)
+    except InputError as error:
+        raise InputError(f"ratings: {error}") from error
+
+
+def _select(ratings: Any, observed: Any) -> Interactions:
+    """Take the cells of `observed` only."""
+    users = items = None
+    if isinstance(ratings, Interactions):
+        users, items, ratings = ratings.users, ratings.items, ratings.matrix
+    matrix = ratings if issparse(ratings) else real_matrix("ratings", ratings)
+    cells = observed_cells(observed, matrix.shape)
+    values = values_at("ratings", matrix, cells)
+    return Interactions.from_triples(cells.rows, cells.columns, values, shape=cells.shape, users=users, items=items)
+
+
+def check_pairs(users: ArrayLike, items: ArrayLike, shape: tuple[int, int]) -> tuple[Positions, Positions]:
+    """Convert positions of users and items, scalars or arrays of any shape, and broadcast them together.
+
+    Raises
+    ------
+    InputError
+        If there is anything but whole numbers below the side of `shape` in them, or the shapes do not fit.
+    """
+    rows, columns = _positions("users", users, shape[0]), _positions("items", items, shape[1])
+    try:
+        rows, columns = np.broadcast_arrays(rows, columns)
+    except ValueError as error:
+        raise InputError(
+            f"users and items have shapes {rows.shape} and {columns.shape}, which do not broadcast together"
+        ) from error
+    return rows, columns
+
+
+def _positions(name: str, given: ArrayLike, count: int) -> Positions:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InputError(f"{name} must be one index or an array of them ({error})") from error
+    return check_indices(name, array.reshape(-1), count).reshape(array.shape)
