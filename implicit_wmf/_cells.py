@@ -69,6 +69,20 @@ def check_finite(values: Array, rows: Array, columns: Array, name: str) -> None:
         )
 
 
+def place_of(matrix: Any, cell: int) -> tuple[int, int]:
+    """Row and column of a stored cell of CSR."""
+    return int(np.searchsorted(matrix.indptr, cell, side="right")) - 1, int(matrix.indices[cell])
+
+
+def check_not_negative(matrix: Any, name: str) -> None:
+    """Refuse negative values of CSR, naming the cell."""
+    negative = matrix.data < 0
+    if negative.any():
+        cell = int(np.argmax(negative))
+        row, column = place_of(matrix, cell)
+        raise InputError(f"{name} is {matrix.data[cell]:g} at row {row}, column {column}; it must be at least 0")
+
+
 def data_dtype(dtype: Any) -> np.dtype[Any]:
     """float32 where it holds every value of ``dtype``, float64 otherwise."""
     return np.dtype(np.float32) if np.result_type(dtype, np.float32) == np.float32 else np.dtype(np.float64)

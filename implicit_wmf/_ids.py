@@ -161,10 +161,20 @@ def locate(index: pd.Index, ids: pd.Index, name: str) -> NDArray[np.int64]:
         raise InputError(f"{name}: ids must be hashable ({error}); use numbers, text or tuples") from error
 
 
+def same_ids(one: pd.Index, other: pd.Index) -> bool:
+    """Whether ids are the same in the same order, as far as both sides have any."""
+    return isinstance(one, pd.RangeIndex) or isinstance(other, pd.RangeIndex) or bool(one.equals(other))
+
+
+def wanted_ids(ids: Any, name: str) -> pd.Index:
+    """One id or a sequence of ids as an index."""
+    single = isinstance(ids, (tuple, frozenset)) or pd.api.types.is_scalar(ids) or not pd.api.types.is_list_like(ids)
+    return flat_index([ids] if single else ids, name)
+
+
 def positions_of(index: pd.Index, ids: Any, name: str) -> NDArray[np.int64]:
     """Positions of one id or a sequence of ids; InputError names the unknown ones."""
-    single = isinstance(ids, (tuple, frozenset)) or pd.api.types.is_scalar(ids) or not pd.api.types.is_list_like(ids)
-    wanted = flat_index([ids] if single else ids, name)
+    wanted = wanted_ids(ids, name)
     positions = locate(index, wanted, name)
     unknown = np.flatnonzero(positions < 0)
     if unknown.size:

@@ -8,22 +8,21 @@ from dataclasses import fields
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from . import ranking
 from .errors import InputError, NotFittedError
 from .interactions import Interactions
 from .parameters import Config, is_array
 from .persistence import ModelKind, SavedModel, load_model, save_model
+from .recommending import Recommending
+from .threads import single_threaded_blas, thread_limit
 
 Array = NDArray[Any]
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-class FactorModel(Generic[ConfigT]):
+class FactorModel(Recommending, Generic[ConfigT]):
     """Users' and items' factors whose inner products predict, and what can be done with them once they are fitted.
 
     Subclasses name the classes of their hyper-parameters and history records, and fit.
@@ -84,7 +83,9 @@ class FactorModel(Generic[ConfigT]):
         history: list[Any] = []
         reached = start
         disable = None if progress is None else not progress
-        with tqdm(total=total, disable=disable, desc="fit", unit="epoch") as bar:
+        # held throughout: to find the BLAS libraries takes 2 ms, as long as an epoch of small data
+        limits = thread_limit(getattr(self.config, "num_threads", None)), single_threaded_blas()
+        with limits[0], limits[1], tqdm(total=total, disable=disable, desc="fit", unit="epoch") as bar:
             try:
                 for record, latest in epochs:
                     reached = latest
@@ -122,94 +123,6 @@ class FactorModel(Generic[ConfigT]):
     def interactions(self) -> Interactions:
         """The fitted data."""
         return self._state().interactions
-
-    def _scoring_factors(self, rows: NDArray[np.int64]) -> tuple[Array, Array]:
-        """Vectors of these users and of all items whose inner products are the scores."""
-        state = self._state()
-        return np.ascontiguousarray(state.user_factors[rows]), state.item_factors
-
-    def recommend(
-        self,
-        users: int | ArrayLike,
-        N: int = 10,
-        filter_already_liked_items: bool = True,
-        filter_items: ArrayLike | None = None,
-        items: ArrayLike | None = None,
-    ) -> tuple[Array, Array]:
-        """Recommend the N items of highest predicted preference to each user, exactly.
-
-        Parameters
-        ----------
-        users : int or (k,) array of int
-            Row indices (positions, not raw ids).
-        N : int
-            Length of the lists.
-        filter_already_liked_items : bool
-            Leave out what the user has in the fitted data, known negatives included; cells that a confidence of 0 took
-            out of the data may be recommended.
-        filter_items : array of int, optional
-            Items that are not to be recommended to anyone.
-        items : array of int, optional
-            The only items to choose from.
-
-        Returns
-        -------
-        ids : (k, N) int32 array, or (N,) for one user
-            Best first, ties to the smaller index. Lists that run short end in -1.
-        scores : array of the same shape and of the factors' dtype
-            The prediction, w_i . h_j; NaN where the list has ended.
-        """
-        state = self._state()
-        length = ranking.list_length(N)
-        rows = ranking.check_indices("users", users, len(state.user_factors))
-        vectors, item_vectors = self._scoring_factors(rows)
-        ids, scores = ranking.recommend(
-            vectors,
-            item_vectors,
-            _liked(state, rows) if filter_already_liked_items else None,
-            N=length,
-            candidates=ranking.select_candidates(len(item_vectors), items, filter_items),
-            num_threads=getattr(self.config, "num_threads", None),
-        )
-        return (ids[0], scores[0]) if np.ndim(users) == 0 else (ids, scores)
-
-    def recommend_frame(
-        self, user_ids: Any = None, N: int = 10, *, filter_already_liked_items: bool = True
-    ) -> pd.DataFrame:
-        """Recommend by raw ids.
-
-        Parameters
-        ----------
-        user_ids : sequence of raw ids, or one id; optional
-            By default every user.
-        N : int
-            Length of the lists.
-        filter_already_liked_items : bool
-            As in `recommend`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns user, item (raw ids), rank (from 1) and score; lists that run short have fewer rows.
-
-        Raises
-        ------
-        InputError
-            If a user is unknown; names the first ones.
-        """
-        data = self._state().interactions
-        rows = np.arange(data.shape[0]) if user_ids is None else data.user_indices(user_ids)
-        ids, scores = self.recommend(rows, N, filter_already_liked_items)
-        found = ids >= 0
-        positions, ranks = np.nonzero(found)
-        return pd.DataFrame(
-            {
-                "user": data.users.take(rows[positions]),
-                "item": data.items.take(ids[found]),
-                "rank": ranks + 1,
-                "score": scores[found],
-            }
-        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model, the data it recommends from included, as a folder at `path`.
@@ -256,15 +169,3 @@ def check_data_shape(name: str, shape: tuple[int, int], expected: tuple[int, int
         raise InputError(
             f"{name} is {shape[0]} users x {shape[1]} items; {whose} {expected[0]} users x {expected[1]} items"
         )
-
-
-def _liked(state: SavedModel, rows: NDArray[np.int64]) -> csr_array:
-    """Cells of these users in the fitted data, without those that were removed from it."""
-    seen = state.interactions.matrix[rows]
-    if state.confidence is None:
-        return seen
-    removed = state.confidence[rows]
-    cells = [np.repeat(np.arange(len(rows)), np.diff(m.indptr)) * m.shape[1] + m.indices for m in (seen, removed)]
-    kept = ~np.isin(cells[0], cells[1][removed.data == 0])
-    ends = np.concatenate([[0], np.cumsum(kept)])
-    return csr_array((seen.data[kept], seen.indices[kept], ends[seen.indptr]), shape=seen.shape)

@@ -220,8 +220,10 @@ class Interactions:
             raise InputError(f"matrix: expected 2 dimensions (users, items), met {len(matrix.shape)}; reshape it")
         shape = check_shape(matrix.shape, "matrix.shape")
         row_ids, column_ids = make_index(users, "users", shape[0]), make_index(items, "items", shape[1])
+        if isinstance(matrix, np.ndarray) and keep_zeros:
+            return cls(_full(matrix), row_ids, column_ids)
         if isinstance(matrix, np.ndarray):
-            rows, columns = np.nonzero(np.ones(shape, dtype=bool) if keep_zeros else matrix)
+            rows, columns = np.nonzero(matrix)
             values = matrix[rows, columns]
         else:
             rows, columns, values = cells_of_sparse(matrix)
@@ -385,6 +387,16 @@ def _canonical(matrix: Any, rows: Any, columns: Any, values: Any, shape: tuple[i
             data = values.astype(data_dtype(values.dtype))
         return sparse.csr_array((data, columns.astype(index_dtype), np.array(matrix.indptr, index_dtype)), shape=shape)
     return aggregate_cells(rows, columns, values, shape, "sum", None)[0]
+
+
+def _full(matrix: NDArray[Any]) -> Any:
+    """Store every cell of a dense array; the constructor checks the values."""
+    rows, columns = matrix.shape
+    index_dtype = np.int32 if matrix.size < 2**31 else np.int64
+    with np.errstate(over="ignore"):
+        values = matrix.astype(data_dtype(matrix.dtype)).ravel()
+    indptr = np.arange(rows + 1, dtype=index_dtype) * columns
+    return sparse.csr_array((values, np.tile(np.arange(columns, dtype=index_dtype), rows), indptr), shape=matrix.shape)
 
 
 def _triple_shape(rows: Any, columns: Any, shape: Any, given: tuple[Any, Any]) -> tuple[int, int]:

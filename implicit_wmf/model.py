@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
+from ._cells import check_not_negative
+from ._ids import same_ids
 from .confidence import weigh
 from .config import WMFConfig
 from .errors import InputError
@@ -39,9 +40,9 @@ class WMF(FactorModel[WMFConfig]):
     ========  ==========================================  =====================================================
 
     A negative count is a known negative: P = 0, with the weight of abs(r). ``fit(P, confidence=C)`` takes preferences
-    and confidences themselves, of any pattern. Confidences far below the background in most cells of a row, but not in
-    all, cost digits: use float64 there. The penalties are lam_i = lambda s_i^nu with s_i the total confidence of the
-    row over all cells, mu_j likewise (Rendle et al. 2022, section 3.4).
+    and confidences themselves, of any pattern. Where rows store fewer than half of their cells, and confidences far
+    below the background, float32 loses digits: use float64 there. The penalties are lam_i = lambda s_i^nu with s_i the
+    total confidence of the row over all cells, mu_j likewise (Rendle et al. 2022, section 3.4).
 
     Parameters
     ----------
@@ -64,10 +65,11 @@ class WMF(FactorModel[WMFConfig]):
     unobserved_weight : float
         a0 >= 0.
     user_background : {None, "uniform", "user"} or (users,) array
-        a: uniform, proportional to the user's number of items (Pan et al. 2008), or any numbers >= 0; scaled to mean 1.
+        a: uniform, proportional to the user's number of items (Pan et al. 2008), or any numbers >= 0 in the order of
+        the data's users; scaled to mean 1. A user has the items of positive count or preference that weigh something.
     item_background : {None, "uniform", "item", "popularity"} or (items,) array
         b: uniform, proportional to the number of users without the item (Pan et al. 2008), to a power of the number
-        with it (He et al. 2016), or any numbers >= 0; scaled to mean 1.
+        with it (He et al. 2016), or any numbers >= 0 in the order of the data's items; scaled to mean 1.
     popularity_exponent : float
         That power, >= 0.
     iterations : int
@@ -91,7 +93,8 @@ class WMF(FactorModel[WMFConfig]):
     Attributes
     ----------
     user_factors, item_factors : (users, d) and (items, d) arrays of `dtype`, C-ordered
-        Read-only on disk after ``load(..., mmap=True)``.
+        Determined up to a rotation of both: compare products, not factors. Read-only on disk after
+        ``load(..., mmap=True)``.
     history : list of EpochRecord
         One record an epoch: loss, its three parts, seconds, how rows were solved;
         ``pandas.DataFrame(model.history)`` makes a table.
@@ -173,15 +176,15 @@ class WMF(FactorModel[WMFConfig]):
             On Ctrl-C, within a fraction of a second; the model then holds the last whole epoch's factors, or what it
             held before if there was none.
         """
-        interactions = as_interactions(data)
+        interactions, config = as_interactions(data), self.config.snapshot()
         weights = None if confidence is None else _as_confidence(confidence, interactions)
-        problem = weigh(interactions.matrix, self.config, weights)
-        start = initial_factors(interactions.shape, self.config)
+        problem = weigh(interactions.matrix, config, weights)
+        start = initial_factors(interactions.shape, config)
         self._follow(
-            epochs(problem, start, self.config, track_loss=track_loss),
+            epochs(problem, start, config, track_loss=track_loss),
             start,
-            lambda reached, history: SavedModel(self.config, reached[0], reached[1], interactions, history, weights),
-            total=self.config.iterations,
+            lambda reached, history: SavedModel(config, reached[0], reached[1], interactions, history, weights),
+            total=config.iterations,
             progress=progress,
         )
         return self
@@ -217,7 +220,7 @@ def _as_confidence(confidence: Any, data: Interactions) -> csr_array:
     """Convert confidences that belong to the data; zeros of a dense array are stored."""
     if isinstance(confidence, Interactions):
         for name in ("users", "items"):
-            if not getattr(confidence, name).equals(getattr(data, name)):
+            if not same_ids(getattr(confidence, name), getattr(data, name)):
                 raise InputError(f"confidence: its {name} are not those of data, in the same order")
         matrix = confidence.matrix
     else:
@@ -226,11 +229,5 @@ def _as_confidence(confidence: Any, data: Interactions) -> csr_array:
         except InputError as error:
             raise InputError(f"confidence: {error}") from error
     check_data_shape("confidence", matrix.shape, data.shape, "data is")
-    negative = np.flatnonzero(matrix.data < 0)
-    if negative.size:
-        cell = negative[0]
-        row = np.searchsorted(matrix.indptr, cell, side="right") - 1
-        raise InputError(
-            f"confidence is {matrix.data[cell]:g} at row {row}, column {matrix.indices[cell]}; it must be at least 0"
-        )
+    check_not_negative(matrix, "confidence")
     return matrix

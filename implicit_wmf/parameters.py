@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 
 from .errors import InputError
 
@@ -96,6 +97,8 @@ def scheme_or_array(*choices: str) -> Check:
     def check(name: str, value: Any) -> None:
         if isinstance(value, str) and value in choices:
             return
+        if isinstance(value, pd.Series) and not isinstance(value.index, pd.RangeIndex):
+            raise InputError(f"{name} must be in the order of the data's rows, not labelled: give its .to_numpy()")
         try:
             array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
@@ -142,9 +145,19 @@ class Config:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in self.names())
+        names = [name for name in self.names() if name != "dtype"]  # which may be named in several ways
+        equal = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+        return equal and self.factor_dtype == other.factor_dtype
 
     __hash__ = None  # type: ignore[assignment]  # arrays have none
+
+    def snapshot(self) -> Self:
+        """Return the same with arrays that nobody else can change."""
+        values = {name: getattr(self, name) for name in self.names()}
+        arrays = {name: np.array(value, dtype=np.float64) for name, value in values.items() if is_array(value)}
+        for array in arrays.values():
+            array.flags.writeable = False
+        return replace(self, **arrays)
 
     @property
     def factor_dtype(self) -> np.dtype[Any]:

@@ -11,60 +11,109 @@ from scipy.sparse import csr_array
 
 from . import kernels
 from .errors import InputError
-from .threads import run_blocks
+from .interactions import Interactions
+from .threads import available_threads, run_blocks
 
 Array = NDArray[Any]
 Ids = NDArray[np.int32]
 
-# Users a block: their lists stay in the cache, and Ctrl-C is seen soon even over a large catalogue.
-_BLOCK_USERS = 32
+# Users a block, between which Ctrl-C is seen: items are transposed once a block, so many users pay less for it; and
+# with few users, a block for each thread.
+_MOST_USERS, _LEAST_USERS = 256, 16
+
+
+class Catalogue:
+    """Items that lists are made from, prepared once for many questions.
+
+    Parameters
+    ----------
+    factors : (items, d) array
+        Items' factors, finite.
+    candidates : (candidates,) int32 array
+        Items that may be recommended, ascending.
+    """
+
+    def __init__(self, factors: Array, candidates: Ids) -> None:
+        self.factors = kernels.jit.whole_tiles(factors)
+        chosen = factors if candidates.size == len(factors) else factors[candidates]
+        norms = np.sqrt(np.einsum("jk,jk->j", chosen, chosen, dtype=np.float64))
+        falling = np.argsort(-norms, kind="stable")
+        tile = kernels.jit.VECTOR_BYTES // factors.itemsize
+        order = np.full(-(-norms.size // tile) * tile, -1, np.int32)
+        order[: norms.size] = candidates[falling]
+        self.items = kernels.ranking.Catalogue(order, np.ascontiguousarray(norms[falling][::tile]), self.factors)
 
 
 def recommend(
     vectors: Array,
-    item_factors: Array,
+    catalogue: Catalogue,
     seen: csr_array | None,
     *,
     N: int,
-    candidates: Ids,
+    allowed: csr_array | None = None,
     num_threads: int | None = None,
 ) -> tuple[Ids, Array]:
-    """Rank `candidates` for each row of `vectors`; see :meth:`implicit_wmf.WMF.recommend`.
+    """Rank a catalogue's items for each row of `vectors`; see :meth:`implicit_wmf.WMF.recommend`.
 
     Parameters
     ----------
     vectors : (users, d) array
-        Users' factors, C-ordered, of the dtype of `item_factors`.
-    item_factors : (items, d) array
+        Users' factors, C-ordered, of the dtype of the items'.
+    catalogue : Catalogue
     seen : (users, items) csr_array or None
         Items to leave out for each user; indices sorted.
     N : int
         Length of the lists.
-    candidates : (candidates,) int32 array
-        Items that may be recommended, ascending.
+    allowed : (users, items) csr_array, optional
+        The only items of each user, in place of the catalogue's; indices sorted, without duplicates.
 
     Returns
     -------
     ids : (users, N) int32 array
     scores : (users, N) array of the factors' dtype
     """
-    users = len(vectors)
+    users, count = len(vectors), len(catalogue.factors)
     ids = np.full((users, N), -1, dtype=np.int32)
-    scores = np.full((users, N), np.nan, dtype=item_factors.dtype)
-    if seen is None:
-        left_out = np.zeros(users + 1, dtype=np.int64), np.zeros(0, dtype=np.int32)
-    else:
-        left_out = seen.indptr.astype(np.int64), seen.indices.astype(np.int32, copy=False)
-    blocks = -(-users // _BLOCK_USERS)
-    vectors, item_factors = kernels.jit.whole_tiles(vectors), kernels.jit.whole_tiles(item_factors)
+    scores = np.full((users, N), np.nan, dtype=vectors.dtype)
+    left_out, own = _cells(seen, users), _cells(allowed, users)
+    vectors = kernels.jit.whole_tiles(vectors)
+    threads = num_threads or available_threads()
+    length = min(_MOST_USERS, max(_LEAST_USERS, -(-users // threads)))
+    scratches: list[Any] = []  # as many as threads, in the end
+    kept = min(N, count)  # longer lists run short
+    places = _table_places(np.diff(left_out.indptr), length)
 
     def rank(block: int) -> None:
-        start = block * _BLOCK_USERS
-        stop = min(start + _BLOCK_USERS, users)
-        kernels.ranking.top_items(start, stop, vectors, candidates, item_factors, left_out, ids, scores)
+        start, stop = block * length, min((block + 1) * length, users)
+        try:
+            scratch = scratches.pop()
+        except IndexError:
+            scratch = kernels.ranking.make_scratch(length, places, catalogue.factors, kept)
+        if allowed is None:
+            kernels.ranking.top_items(
+                start, stop, vectors, catalogue.items, left_out, scratch, ids[:, :kept], scores[:, :kept]
+            )
+        else:
+            kernels.ranking.top_of_lists(
+                start, stop, vectors, own, catalogue.factors, left_out, scratch, ids[:, :kept], scores[:, :kept]
+            )
+        scratches.append(scratch)
 
-    run_blocks(rank, blocks, num_threads)
+    run_blocks(rank, -(-users // length), num_threads)
     return ids, scores
+
+
+def _table_places(counts: NDArray[np.int64], length: int) -> int:
+    """Most places that the tables of a block's users take: each a power of 2, of at least twice its entries."""
+    sizes = np.exp2(np.ceil(np.log2(np.maximum(2 * counts, 1)))).astype(np.int64)
+    return int(np.add.reduceat(sizes, np.arange(0, sizes.size, length)).max(initial=0)) if sizes.size else 0
+
+
+def _cells(matrix: csr_array | None, users: int) -> Any:
+    if matrix is None:
+        return kernels.ranking.Cells(np.zeros(users + 1, np.int64), kernels.jit.read_only(np.zeros(0, np.int32)))
+    indices = matrix.indices.astype(np.int32, copy=False)
+    return kernels.ranking.Cells(matrix.indptr.astype(np.int64), kernels.jit.read_only(indices))
 
 
 def list_length(N: Any) -> int:
@@ -115,3 +164,57 @@ def select_candidates(count: int, items: ArrayLike | None, filter_items: ArrayLi
     if filter_items is not None:
         allowed[check_indices("filter_items", filter_items, count)] = False
     return np.flatnonzero(allowed).astype(np.int32)
+
+
+def check_cells(name: str, matrix: Any, shape: tuple[int, int]) -> csr_array:
+    """Convert a sparse or dense matrix to canonical CSR of a given shape.
+
+    Raises
+    ------
+    InputError
+        If it is malformed or of another shape; names it and both shapes.
+    """
+    try:
+        cells = Interactions.from_matrix(matrix).matrix
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    if cells.shape != shape:
+        raise InputError(f"{name} has shape {cells.shape}; {shape} is needed, a row for each user")
+    return cells
+
+
+def join_cells(one: csr_array | None, other: csr_array) -> csr_array:
+    """Cells that either stores."""
+    if one is None:
+        return other
+    patterns = (csr_array((np.ones(m.nnz), m.indices, m.indptr), shape=m.shape) for m in (one, other))
+    return sum(patterns)
+
+
+def drop_cells(cells: csr_array, other: csr_array, dropped: NDArray[np.bool_]) -> csr_array:
+    """Leave out the cells of `other` where `dropped` says so."""
+    keys, others = (_row_of_cells(m) * m.shape[1] + m.indices for m in (cells, other))
+    return _keep_cells(cells, ~np.isin(keys, others[dropped]))
+
+
+def drop_columns(cells: csr_array, columns: NDArray[np.int64]) -> csr_array:
+    """Leave out some columns."""
+    return _keep_cells(cells, ~np.isin(cells.indices, columns))
+
+
+def _keep_cells(cells: csr_array, kept: NDArray[np.bool_]) -> csr_array:
+    ends = np.concatenate([[0], np.cumsum(kept)])
+    return csr_array((cells.data[kept], cells.indices[kept], ends[cells.indptr]), shape=cells.shape)
+
+
+def _row_of_cells(cells: csr_array) -> NDArray[np.int64]:
+    return np.repeat(np.arange(cells.shape[0]), np.diff(cells.indptr))
+
+
+def most_popular(matrix: csr_array, N: int) -> tuple[Ids, NDArray[np.float64]]:
+    """Items with most positive cells, best first, and their numbers; -1 and NaN beyond the catalogue."""
+    counts = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
+    best = np.argsort(-counts, kind="stable")[:N]
+    ids, scores = np.full(N, -1, np.int32), np.full(N, np.nan)
+    ids[: best.size], scores[: best.size] = best, counts[best]
+    return ids, scores

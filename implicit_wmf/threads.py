@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from threadpoolctl import threadpool_limits
 
@@ -21,6 +22,19 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_LIMIT: ContextVar[int | None] = ContextVar("threads", default=None)
+
+
+@contextmanager
+def thread_limit(num_threads: int | None) -> Iterator[None]:
+    """Let calls of `run_blocks` that name no number of threads use no more than so many."""
+    token = _LIMIT.set(num_threads)
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
+
+
 def run_blocks(task: Callable[[int], None], count: int, num_threads: int | None = None) -> None:
     """Call ``task(0) ... task(count - 1)``, each once, on several threads.
 
@@ -28,7 +42,7 @@ def run_blocks(task: Callable[[int], None], count: int, num_threads: int | None 
     order: a task writes to places of its own. The first exception of a task stops the others after their current block
     and is raised here; so does ``KeyboardInterrupt``.
     """
-    threads = min(num_threads or available_threads(), count)
+    threads = min(num_threads or _LIMIT.get() or available_threads(), count)
     if threads <= 1:
         for block in range(count):
             task(block)

@@ -136,9 +136,10 @@ def half_sweep(
         _rotate(*solved, vectors, config)
     failed = solve_side(side.rows, plan, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config.num_threads)
     if failed >= 0:
+        strength = dict(zip(("user", "item"), config.regularizations, strict=True))[row_name]
         raise InputError(
             f"the factors of the {row_name} at position {failed} have no finite solution in {fixed[0].dtype}: raise "
-            f"regularization (now {config.regularization:g}), scale values and alpha to moderate sizes, or use "
+            f"regularization (now {strength:g} for {row_name}s), scale values and alpha to moderate sizes, or use "
             f"dtype='float64'"
         )
     plan.learn()
@@ -265,9 +266,11 @@ def compute_loss(problem: Problem, users: Array, items: Array, num_threads: int 
         user_gram = gram_matrix(users, side.row_background, num_threads)
         item_gram = gram_matrix(items, side.column_background, num_threads)
     stored, shared = sums.sum(axis=0)
+    rows, columns = problem.stored.matrix.shape
+    elsewhere = float(np.sum(user_gram * item_gram) - shared) if problem.stored.matrix.nnz < rows * columns else 0.0
     return Loss(
         stored=float(stored),
-        background=max(0.0, float(np.sum(user_gram * item_gram) - shared)),  # rounding, where every cell is stored
+        background=max(0.0, elsewhere),  # not the rounding of a difference
         regularization=_penalty(side, users) + _penalty(problem.items, items),
     )
 

@@ -32,12 +32,8 @@ def _ials(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats
     return confidence, np.divide(config.alpha, confidence, out=np.zeros_like(confidence), where=confidence > 0)
 
 
-def _raw(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, float]:
-    """Take the count as the confidence; a stored 0 removes the cell from the objective."""
-    return counts, 1.0
-
-
-WEIGHTINGS: dict[str, Weighting] = {"linear": _linear, "log": _log, "ials": _ials, "raw": _raw}
+# "raw" is not among them: its counts are confidences, which need no scheme
+WEIGHTINGS: dict[str, Weighting] = {"linear": _linear, "log": _log, "ials": _ials}
 
 
 def _uniform(activity: Floats, columns: int, config: WMFConfig) -> Floats:

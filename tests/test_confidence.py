@@ -25,10 +25,33 @@ def dense_counts(values):
     return dense
 
 
+def assert_describes(side, C, P, tolerance):
+    """What the kernels are told amounts to these confidences and preferences, in every cell."""
+    rows = side.rows
+    i, j = np.repeat(np.arange(len(C)), side.row_sizes), rows.indices
+    cells = np.arange(i.size)
+    weight, target = np.zeros((2, *C.shape))
+    weight[i, j] = rows.scale * rows.values[cells * rows.value_step]
+    target[i, j] = rows.targets[cells * rows.target_step] + rows.follow * weight[i, j]
+    described = np.outer(rows.background, side.column_background) + weight
+    np.testing.assert_allclose(described, C, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(target, C * P, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize("values", DATA)
 @pytest.mark.parametrize("weighting", ["linear", "log", "ials", "raw"])
 @pytest.mark.parametrize("dtypes", list(itertools.product(["float32", "float64"], repeat=2)))
-@pytest.mark.parametrize("backgrounds", [(None, None), ("user", None), (None, "popularity")])
+@pytest.mark.parametrize(
+    "backgrounds",
+    [
+        (None, None),
+        ("user", None),
+        (None, "popularity"),
+        (np.arange(7.0), None),
+        ("uniform", [0, 1, 5, 2, 0, 3, 1, 1, 9]),
+    ],
+    ids=["none", "user", "popularity", "user array", "item array"],
+)
 def test_every_cell_has_its_weight_and_target(values, weighting, dtypes, backgrounds):
     dense = dense_counts(DATA[values])
     config = WMFConfig(
@@ -41,13 +64,8 @@ def test_every_cell_has_its_weight_and_target(values, weighting, dtypes, backgro
     problem = weigh(to_sparse(dense).astype(dtypes[1]), config)
     tolerance = 1e-5 if "float32" in dtypes else 1e-12
     for side, C_side, P_side, base_side in ((problem.users, C, P, base), (problem.items, C.T, P.T, base.T)):
-        rows = side.rows
-        i, j = np.repeat(np.arange(len(C_side)), side.row_sizes), rows.indices
-        cells = np.arange(i.size)
-        weight = rows.scale * rows.values[cells * rows.value_step]
-        target = rows.targets[cells * rows.target_step] + rows.follow * weight
-        np.testing.assert_allclose(weight, (C_side - base_side)[i, j], rtol=tolerance, atol=tolerance)
-        np.testing.assert_allclose(target, (C_side * P_side)[i, j], rtol=tolerance, atol=tolerance)
+        assert_describes(side, C_side, P_side, tolerance)
+        np.testing.assert_allclose(np.outer(side.row_background, side.column_background), base_side, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Preferences and confidences given as they are, backgrounds, and penalties of each side: the literal objective."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import reference
 from conftest import COMPILED, to_sparse
@@ -151,6 +152,61 @@ def test_confidences_below_the_background_of_whole_rows_keep_their_digits():
     assert_stationary(*literal(P, C, config)[:2], users, items, np.full(20, 1e-7), "float32")
 
 
+@pytest.mark.parametrize("solver", ["exact", "cg"])
+@pytest.mark.parametrize("regularization", [1e-1, 1e-3, 1e-5])
+def test_rows_with_most_cells_removed_keep_their_digits(regularization, solver, by_steps):
+    generator = np.random.default_rng(11)
+    P = (generator.random((60, 100)) < 0.3).astype(float)
+    C = np.where(generator.random(P.shape) < 0.95, 0.0, np.nan)
+    C[:, 0] = np.nan
+    settings = {"factors": 8, "regularization": regularization, "cg_steps": 100}
+    config, problem, _, users, items = fit_pieces(P, C, solver=solver, dtype="float32", **settings)
+    half_sweep(problem.users, (items, items), (users, users), config, "user")
+    full_C, full_P, user_penalty, _ = literal(P, C, config)
+    assert_stationary(full_C, full_P, users, items, user_penalty, "float32")
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-10, 1e-16])
+def test_the_objective_scales_with_dense_confidences(scale):
+    P, C = general_data("dense")
+    config, _, record, users, items = fit_pieces(
+        P, scale * C, factors=4, dtype="float64", regularization=1e-3, regularization_exponent=1.0, iterations=3
+    )
+    expected = reference.loss(*literal(P, scale * C, config)[:2], users, items, *literal(P, scale * C, config)[2:])
+    assert record.loss == pytest.approx(expected, rel=1e-12)
+    assert record.background == 0
+    unscaled = fit_pieces(
+        P, C, factors=4, dtype="float64", regularization=1e-3, regularization_exponent=1.0, iterations=3
+    )[2]
+    assert record.loss / scale == pytest.approx(unscaled.loss, rel=1e-9)
+
+
+def test_arrays_of_backgrounds_belong_to_the_model_once_fitted():
+    array = np.ones(3)
+    model = WMF(2, user_background=array, random_state=0, iterations=2).fit(ONES - np.eye(3, 4))
+    before = model.loss()
+    array[0] = 1000
+    assert model.loss() == before
+
+
+def test_the_size_of_a_background_does_not_matter():
+    fits = [WMF(2, item_background=size * np.arange(4), random_state=0).fit(np.eye(3, 4)) for size in (1, 2.0**1020)]
+    assert_array_equal(fits[0].user_factors, fits[1].user_factors)
+
+
+def test_a_labelled_background_is_refused():
+    with pytest.raises(InputError, match="item_background must be in the order of the data's rows.*to_numpy"):
+        WMF(2, item_background=pd.Series([1, 2], index=["b", "a"]))
+    WMF(2, item_background=pd.Series([1, 2]))
+
+
+@pytest.mark.skipif(not COMPILED, reason="the interpreted kernels warn of the division")
+def test_a_row_without_solution_names_the_penalty_of_its_side():
+    model = WMF(2, regularization=5, user_regularization=0, user_background=[0, 1, 1])
+    with pytest.raises(InputError, match=r"user at position 0 .* regularization \(now 0 for users\)"):
+        model.fit(np.eye(3, 4))
+
+
 def test_one_side_may_have_its_own_penalty():
     counts = sparse.csr_array(np.eye(5))
     same = WMF(2, regularization=0.3, random_state=0).fit(counts)
@@ -167,7 +223,12 @@ def test_removed_cells_are_neither_learned_from_nor_taken_for_liked():
     settings = {"user_background": "user", "item_background": "popularity", "random_state": 0, "iterations": 3}
     hidden, other = P.copy(), P.copy()
     other[0, 1] = -5
-    fits = [WMF(2, **settings).fit(data, confidence=C) for data in (hidden, other)]
+    only_removed = sparse.csr_array(([0.0], ([0], [1])), shape=P.shape)
+    for confidence in (C, only_removed):
+        fits = [WMF(2, **settings).fit(data, confidence=confidence) for data in (hidden, other)]
+        assert_array_equal(fits[0].item_factors, fits[1].item_factors)
+    raw = WMF(2, weighting="raw", **settings).fit(to_sparse(np.where(C == 0, 0, np.where(P == 0, np.nan, P))))
+    assert sorted(raw.recommend(0, N=4)[0]) == [-1, 1, 2, 3]
     assert_array_equal(fits[0].item_factors, fits[1].item_factors)
     ids, _ = fits[0].recommend([0, 1], N=4)
     assert sorted(ids[0]) == [-1, 1, 2, 3]  # item 1 was removed, so it is there again
@@ -195,7 +256,6 @@ ONES = np.ones((3, 4))
         (np.where(np.eye(3, 4), np.nan, 1), r"confidence: matrix: nan at row 0, column 0"),
         (ONES.T, r"confidence is 4 users x 3 items; data is 3 users x 4 items"),
         ("words", "confidence: matrix: dtype"),
-        (Interactions.from_matrix(ONES, users=["a", "b", "c"]), "confidence: its users are not those of data"),
         (1e39 * ONES, r"confidence 1e\+39 with preference 1 \(row 0, column 0\) overflows float32"),
     ],
 )
@@ -205,6 +265,14 @@ def test_confidences_that_make_no_sense_are_refused(confidence, message):
     with pytest.raises(InputError, match=message):
         model.fit(ONES, confidence=confidence)
     assert model.user_factors is before
+
+
+def test_ids_of_confidences_have_to_be_those_of_the_data_where_both_have_some():
+    named, other = (Interactions.from_matrix(ONES, users=ids) for ids in (["a", "b", "c"], ["a", "c", "b"]))
+    for data, confidence in ((named, ONES), (ONES, named), (named, named)):
+        WMF(2, iterations=1).fit(data, confidence=confidence)
+    with pytest.raises(InputError, match="confidence: its users are not those of data, in the same order"):
+        WMF(2, iterations=1).fit(named, confidence=other)
 
 
 def test_confidence_alone_has_no_loss():

@@ -8,15 +8,11 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import COMPILED, awkward_counts, to_sparse
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.base import clone
 
 from implicit_wmf import WMF, InputError, Interactions, NotFittedError, WMFConfig
-from implicit_wmf.ranking import recommend
 
 # hyper-parameters
 
@@ -70,6 +66,8 @@ def test_values_out_of_range_are_refused_by_name(name, value):
 def test_a_problem_without_unique_solution_is_refused():
     with pytest.raises(InputError, match="regularization and unobserved_weight are both 0"):
         WMF(regularization=0, unobserved_weight=0)
+    with pytest.raises(InputError, match="item regularization and unobserved_weight are both 0"):
+        WMF(item_regularization=0, unobserved_weight=0)
 
 
 def test_unfitted_model_says_so():
@@ -126,104 +124,6 @@ def test_progress_shows_epochs_and_loss(capsys, model):
     assert f"loss={model.history[-1].loss:.6g}" in shown
     model.fit(model.interactions, progress=False)
     assert capsys.readouterr().err == ""
-
-
-# recommending
-
-
-def brute_force(user_factors, item_factors, seen, N, candidates):
-    """Score everything, sort by score and then by index; in float64, on values that float32 adds exactly."""
-    lists = []
-    for user, vector in enumerate(user_factors):
-        scores = item_factors.astype(float) @ vector.astype(float)
-        allowed = [item for item in candidates if seen is None or not seen[user, item]]
-        best = sorted(allowed, key=lambda item: (-scores[item], item))[:N]  # noqa: B023
-        lists.append(best + [-1] * (N - len(best)))
-    return np.array(lists).reshape(len(user_factors), N)
-
-
-@settings(max_examples=200 if COMPILED else 20, deadline=None)
-@given(st.data())
-def test_lists_equal_brute_force(data):
-    users, items, factors = (data.draw(st.integers(1, limit)) for limit in (5, 40, 6))
-    N = data.draw(st.integers(1, 50))
-    generator = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    # small whole numbers: many ties, exact in float32
-    vectors = generator.integers(-2, 3, (users, factors)).astype(np.float32)
-    item_factors = generator.integers(-2, 3, (items, factors)).astype(np.float32)
-    seen = generator.random((users, items)) < data.draw(st.sampled_from([0.0, 0.3, 1.0]))
-    candidates = np.flatnonzero(generator.random(items) < data.draw(st.sampled_from([0.0, 0.5, 1.0])))
-    ids, scores = recommend(
-        vectors, item_factors, csr_array(seen), N=N, candidates=candidates.astype(np.int32), num_threads=2
-    )
-    assert_array_equal(ids, brute_force(vectors, item_factors, seen, N, candidates))
-    assert_array_equal(np.isnan(scores), ids == -1)
-    found = ids >= 0
-    expected = np.take_along_axis(vectors @ item_factors.T, np.maximum(ids, 0), axis=1)
-    assert_array_equal(scores[found], expected[found])
-
-
-def test_one_user_and_many_have_the_same_lists():
-    model = WMF(4, random_state=0, iterations=2).fit(to_sparse(awkward_counts()))
-    ids, scores = model.recommend(np.arange(30), N=7)
-    assert ids.shape == scores.shape == (30, 7)
-    assert ids.dtype == np.int32
-    for user in range(30):
-        one, its_scores = model.recommend(user, N=7)
-        assert_array_equal(one, ids[user])
-        assert_array_equal(its_scores, scores[user])
-    assert model.recommend([], N=3)[0].shape == (0, 3)
-
-
-def test_filters():
-    dense = awkward_counts()
-    model = WMF(4, random_state=0, iterations=2).fit(to_sparse(dense))
-    seen = ~np.isnan(dense)
-    ids, _ = model.recommend(np.arange(30), N=100)
-    for user in range(30):
-        assert set(ids[user][ids[user] >= 0]) == set(np.flatnonzero(~seen[user]))
-    ids, scores = model.recommend(29, N=3)  # has everything but item 4
-    assert ids.tolist() == [4, -1, -1]
-    assert_array_equal(np.isnan(scores), [False, True, True])
-    everything, _ = model.recommend(29, N=100, filter_already_liked_items=False)
-    assert sorted(everything[:80]) == list(range(80))
-    allowed, _ = model.recommend(3, N=4, items=[9, 2, 9, 5, 70], filter_items=[5])
-    assert set(allowed) == {2, 9, 70, -1}
-    assert allowed[-1] == -1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"users": 4}, "users holds 4 at position 0; indices run from 0 to 3"),
-        ({"users": [0, -1]}, "users holds -1 at position 1"),
-        ({"users": ["eva"]}, "users must be whole numbers .*user_indices"),
-        ({"users": [[0]]}, r"users must be .* got an array of shape \(1, 1\)"),
-        ({"users": True}, "users must be whole numbers"),
-        ({"users": 0, "N": 0}, "N must be a whole number of at least 1, .* got 0"),
-        ({"users": 0, "N": 2.5}, "N must be"),
-        ({"users": 0, "N": 10**20}, "N must be"),
-        ({"users": [[0], [1, 2]]}, "users must be one index or a 1-D array"),
-        ({"users": 0, "items": [3]}, "items holds 3 at position 0; indices run from 0 to 2"),
-        ({"users": 0, "filter_items": [0.5]}, "filter_items must be whole numbers"),
-    ],
-)
-def test_bad_questions_are_refused(model, arguments, message):
-    with pytest.raises(InputError, match=message):
-        model.recommend(**arguments)
-
-
-def test_recommend_frame_speaks_in_raw_ids(model):
-    table = model.recommend_frame(["cy", "eva"], N=5)
-    assert list(table) == ["user", "item", "rank", "score"]
-    assert table.user.tolist() == ["cy", "cy", "eva"]
-    assert set(table.item[:2]) == {"jam", "rye"}
-    assert table.item.tolist()[2] == "rye"
-    assert table["rank"].tolist() == [1, 2, 1]
-    assert len(model.recommend_frame(N=5)) == 4 * 3 - 6
-    assert model.recommend_frame("cy", N=1).user.tolist() == ["cy"]
-    with pytest.raises(InputError, match="'zoe'"):
-        model.recommend_frame(["eva", "zoe"])
 
 
 def test_import_loads_neither_numba_nor_an_optional_package():

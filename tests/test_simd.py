@@ -60,6 +60,19 @@ def add_rows_and_squares(matrix, picks, coefficients, weights, out, squares):
     simd.add_rows_and_squares(matrix, picks, coefficients, weights, out, squares)
 
 
+@inner
+def score_tiles(users, items, length, thresholds, at, tile, hits, rounds):
+    reached = False
+    for _ in range(rounds):  # a tile's sums begin at 0 each time
+        reached = simd.score_tile(users, items, length, thresholds, at, tile, hits)
+    return reached
+
+
+@inner
+def lowest_bit(bits):
+    return simd.lowest_bit(bits)
+
+
 def width(dtype):
     return 64 // np.dtype(dtype).itemsize
 
@@ -166,6 +179,34 @@ def test_picked_rows(count, tiles, dtype):
     add_rows_and_squares(matrix, picks, coefficients, weights, *ours)
     simd._add_rows_and_squares_plain(matrix, picks, coefficients, weights, *plain)
     np.testing.assert_allclose(ours, plain, **tolerance(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [0, 1, 33])
+@pytest.mark.parametrize("level", [-np.inf, 0.0, 2.0, np.inf])
+def test_score_tile(level, length, dtype):
+    lanes = width(dtype)
+    generator = np.random.default_rng(length)
+    users, items = generator.integers(-2, 3, (2, 40, lanes)).astype(dtype)  # exact, so that ties are ties
+    thresholds = level + np.arange(3 * lanes, dtype=dtype)
+    found = np.full((lanes, lanes), 7, dtype), np.full(lanes, 7, np.uint32)
+    expected = tuple(array.copy() for array in found)
+    reached = score_tiles(users, items, length, thresholds, lanes, *found, 3)
+    assert reached == simd._score_tile_plain(users, items, length, thresholds, lanes, *expected)
+    for ours, plain in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, plain)
+
+
+def test_a_score_that_is_not_a_number_reaches_nothing():
+    users = np.full((1, 16), np.nan, np.float32)
+    tile, hits = np.zeros((16, 16), np.float32), np.zeros(16, np.uint32)
+    thresholds = np.full(16, -np.inf, np.float32)
+    assert not score_tiles(users, np.ones((1, 16), np.float32), 1, thresholds, 0, tile, hits, 1)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 12, 1 << 15, (1 << 16) - 1])
+def test_lowest_bit(bits):
+    assert lowest_bit(np.uint32(bits)) == simd._lowest_bit_plain(np.uint32(bits)) == (bits & -bits).bit_length() - 1
 
 
 def test_padding_is_to_whole_tiles():

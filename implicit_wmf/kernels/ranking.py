@@ -1,32 +1,145 @@
-"""The N best items of each user, exactly."""
+"""The N best items of each user, exactly.
+
+Users are scored a tile at a time against panels of as many items, in registers. A tile of scores is looked at, and
+written to memory, only if some user's score reaches that user's threshold: the worst of the N best found so far. Items
+come by falling norm, so that a panel whose norm times the user's (Cauchy and Schwarz) stays below the threshold ends
+the search. Each score has the same bits whatever users and items it is made beside.
+"""
 
 from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import simd
-from .jit import allocating_block_kernel, inner
+from .jit import VECTOR_BYTES, aligned, block_kernel, inner
 
-ITEMS = 64  # scored at a time, whole tiles; their factors stay in the first-level cache up to d = 128
+# Panels of items that are transposed together and then meet all tiles of users: both stay in the second-level cache.
+PANELS = 16
+# A user's list is cut back to the N best when this many more have come together (or as many as N).
+SPARE = 16
+# Norms and scores are rounded in different ways; a bound must not be too low for that.
+_MARGIN = 1e-4
+
+
+class Catalogue(NamedTuple):
+    """Items that may be recommended, in the order in which they are looked at."""
+
+    order: Any  # int32 (whole tiles), -1 for padding
+    norms: Any  # float64 (panels): the largest of each panel and of all later ones
+    factors: Any  # (items, d), in whole tiles
+
+
+class Cells(NamedTuple):
+    """Items of each user, as CSR arrays; each user's are sorted."""
+
+    indptr: Any  # int64 (users + 1)
+    indices: Any  # int32
+
+
+class Pools(NamedTuple):
+    """What each user of a block has found so far: at least the N best, in no order."""
+
+    scores: Any  # (users, N and some)
+    items: Any  # int32, of the same shape
+    lengths: Any  # int64 (users)
+    thresholds: Any  # (users), inf for padding
+
+
+class Scratch(NamedTuple):
+    """Working memory of one thread."""
+
+    pools: Pools
+    users: Any  # (tiles, d, tile): transposed
+    panels: Any  # (PANELS, d, tile): transposed
+    tile: Any  # (tile, tile): scores of a panel's items for a tile's users
+    hits: Any  # uint32 (tile): which users each item reached
+    norms: Any  # float64 (users)
+    tables: Any  # int64 (users + 1): where each user's table begins
+    seen: Any  # int32: tables of the items to leave out, -1 for an empty place
+    active: Any  # int64 (tiles): those whose search goes on
+    picks: Any  # int32 (tile)
+    order: Any  # int32 (tile): a panel of a user's own items
+    ones: Any  # (d)
+
+
+def make_scratch(users: int, places: int, factors: Any, N: int) -> Scratch:
+    """Allocate what blocks of up to so many users need, for lists of N of these items; `places` is of all tables."""
+    dtype, width = factors.dtype, factors.shape[1]
+    tile = VECTOR_BYTES // factors.itemsize
+    tiles = -(-users // tile)
+    capacity = N + max(N, SPARE)
+    return Scratch(
+        Pools(
+            np.empty((tiles * tile, capacity), dtype),
+            np.empty((tiles * tile, capacity), np.int32),
+            np.empty(tiles * tile, np.int64),
+            aligned((tiles * tile,), dtype),
+        ),
+        users=aligned((tiles, width, tile), dtype),
+        panels=aligned((PANELS, width, tile), dtype),
+        tile=aligned((tile, tile), dtype),
+        hits=np.empty(tile, np.uint32),
+        norms=np.empty(tiles * tile),
+        tables=np.zeros(tiles * tile + 1, np.int64),
+        seen=np.empty(places, np.int32),
+        active=np.empty(tiles, np.int64),
+        picks=np.empty(tile, np.int32),
+        order=np.empty(tile, np.int32),
+        ones=np.ones(max(width, tile), dtype),
+    )
 
 
 @inner
-def _worse(score, item, other_score, other_item):
+def _better(score, item, other_score, other_item):
     """Order of the lists: higher scores first, ties to the smaller index."""
-    return score < other_score or (score == other_score and item > other_item)
+    return score > other_score or (score == other_score and item < other_item)
+
+
+@inner
+def _exchange(scores, items, i, j):
+    scores[i], scores[j] = scores[j], scores[i]
+    items[i], items[j] = items[j], items[i]
+
+
+@inner
+def _select(scores, items, length, N):
+    """Move the best N to the front (quickselect), their worst to position N - 1."""
+    low, high = 0, length - 1
+    while low < high:
+        middle = (low + high) // 2
+        score, item = scores[middle], items[middle]
+        i, j = low, high
+        while i <= j:
+            while _better(scores[i], items[i], score, item):
+                i += 1
+            while _better(score, item, scores[j], items[j]):
+                j -= 1
+            if i <= j:
+                _exchange(scores, items, i, j)
+                i += 1
+                j -= 1
+        if j >= N - 1:
+            high = j
+        elif i <= N - 1:
+            low = i
+        else:
+            return
 
 
 @inner
 def _sift_down(scores, items, length, position):
-    """Restore the heap (worst entry at the root) after its entry at `position` was replaced by a better one."""
+    """Restore the heap, worst entry at the root, below a position."""
     score, item = scores[position], items[position]
     while True:
         child = 2 * position + 1
         if child >= length:
             break
-        if child + 1 < length and _worse(scores[child + 1], items[child + 1], scores[child], items[child]):
+        if child + 1 < length and _better(scores[child], items[child], scores[child + 1], items[child + 1]):
             child += 1
-        if not _worse(scores[child], items[child], score, item):
+        if not _better(score, item, scores[child], items[child]):
             break
         scores[position], items[position] = scores[child], items[child]
         position = child
@@ -34,105 +147,202 @@ def _sift_down(scores, items, length, position):
 
 
 @inner
-def _sift_up(scores, items, position):
-    score, item = scores[position], items[position]
-    while position > 0:
-        parent = (position - 1) // 2
-        if not _worse(score, item, scores[parent], items[parent]):
-            break
-        scores[position], items[position] = scores[parent], items[parent]
-        position = parent
-    scores[position], items[position] = score, item
-
-
-@inner
-def _offer(score, item, scores, items, length):
-    """Put an item into the heap of the best so far if it belongs there; returns the new length."""
-    if length < scores.size:
-        scores[length], items[length] = score, item
-        _sift_up(scores, items, length)
-        return length + 1
-    if _worse(scores[0], items[0], score, item):
-        scores[0], items[0] = score, item
-        _sift_down(scores, items, length, 0)
-    return length
-
-
-@inner
 def _sort_best_first(scores, items, length):
-    """Heap sort in place: the worst of the remaining entries goes to the end."""
+    """Heap sort in place."""
+    for position in range(length // 2 - 1, -1, -1):
+        _sift_down(scores, items, length, position)
     for last in range(length - 1, 0, -1):
-        scores[0], scores[last] = scores[last], scores[0]
-        items[0], items[last] = items[last], items[0]
+        _exchange(scores, items, 0, last)
         _sift_down(scores, items, last, 0)
 
 
 @inner
-def _offer_scores(tile, items, seen, best, progress):
-    """Offer a row of scores to a user's list, leaving out the items of `seen` (indices, end).
-
-    `best` is the user's (scores, ids); `progress` its place in `seen` and the length of its list, returned advanced.
-    """
-    indices, end = seen
-    scores, ids = best
-    position, length = progress
-    full = scores.size
-    for t in range(items.size):
-        # Items come in ascending order, so one that only equals the worst of a full list stays out.
-        if length == full and not tile[t] > scores[0]:
-            continue
-        item = items[t]
-        while position < end and indices[position] < item:
-            position += 1
-        if not (position < end and indices[position] == item):
-            length = _offer(tile[t], item, scores, ids, length)
-    return position, length
+def _place_of(item, mask):
+    """Where an item belongs in a table of mask + 1 places (Fibonacci hashing)."""
+    return ((np.int64(item) * 2654435769) >> 13) & mask
 
 
 @inner
-def _transpose_rows(source, picks, ones, out):
+def _note_seen(cells, user, slot, scratch):
+    """Make the user's table of items to leave out, of at least twice as many places, behind those of earlier slots."""
+    count = cells.indptr[user + 1] - cells.indptr[user]
+    size = 1
+    while size < 2 * count:
+        size *= 2
+    first = scratch.tables[slot]
+    scratch.tables[slot + 1] = first + size
+    for place in range(first, first + size):
+        scratch.seen[place] = -1
+    for cell in range(cells.indptr[user], cells.indptr[user + 1]):
+        item = cells.indices[cell]
+        place = _place_of(item, size - 1)
+        while scratch.seen[first + place] >= 0:
+            place = (place + 1) & (size - 1)
+        scratch.seen[first + place] = item
+
+
+@inner
+def _is_seen(item, slot, scratch):
+    first = scratch.tables[slot]
+    mask = scratch.tables[slot + 1] - first - 1
+    place = _place_of(item, mask)
+    while True:
+        met = scratch.seen[first + place]
+        if met < 0:
+            return False
+        if met == item:
+            return True
+        place = (place + 1) & mask
+
+
+@inner
+def _offer(score, item, slot, N, pools):
+    """Put an item into the pool at `slot`, and raise the threshold where that shows what the N best are."""
+    scores, items = pools.scores[slot], pools.items[slot]
+    length = pools.lengths[slot]
+    scores[length], items[length] = score, item
+    length += 1
+    if length == N or length == scores.size:
+        _select(scores, items, length, N)
+        pools.thresholds[slot] = scores[N - 1]
+        length = N
+    pools.lengths[slot] = length
+
+
+@inner
+def _take_hits(order, first, t, N, scratch):
+    """Offer the scores of a panel, whose items begin at `first` of the order, that reached their users' thresholds."""
+    lanes = scratch.hits.size
+    for r in range(lanes):
+        hits, item = scratch.hits[r], order[first + r]
+        if hits == 0 or item < 0:
+            continue
+        while hits != 0:
+            c = simd.lowest_bit(hits)
+            hits &= hits - 1
+            slot = t * lanes + c
+            # an earlier item of the panel may have raised the threshold since
+            if scratch.tile[r, c] >= scratch.pools.thresholds[slot] and not _is_seen(item, slot, scratch):
+                _offer(scratch.tile[r, c], item, slot, N, scratch.pools)
+
+
+@inner
+def _load_rows(source, picks, ones, out):
     """out[:, c] = source[picks[c]]."""
-    width = simd.tile_of(out)
-    for k in range(0, out.shape[0], width):
-        for at in range(0, out.shape[1], width):
-            simd.gather_transposed(source, picks, at, k, ones, ones, out)
+    for k in range(0, out.shape[0], out.shape[1]):
+        simd.gather_transposed(source, picks, 0, k, ones, ones, out)
 
 
-@allocating_block_kernel
-def top_items(start, stop, vectors, candidates, item_factors, seen, ids, scores):
+@inner
+def _load_users(start, stop, vectors, seen, t, scratch):
+    """Transpose a tile of users, and begin their search."""
+    lanes = scratch.hits.size
+    for c in range(lanes):
+        slot = t * lanes + c
+        user = min(start + slot, stop - 1)
+        scratch.picks[c] = user
+        scratch.pools.thresholds[slot] = -np.inf if start + slot < stop else np.inf
+        scratch.pools.lengths[slot] = 0
+        if start + slot < stop:
+            _note_seen(seen, user, slot, scratch)
+        square = 0.0
+        for k in range(vectors.shape[1]):
+            square += np.float64(vectors[user, k]) * np.float64(vectors[user, k])
+        scratch.norms[slot] = math.sqrt(square) * (1 + _MARGIN)
+    _load_rows(vectors, scratch.picks, scratch.ones, scratch.users[t])
+
+
+@inner
+def _load_panel(order, first, factors, panel, scratch):
+    """Transpose the items that begin at `first` of the order; padding takes any item."""
+    for r in range(scratch.hits.size):
+        scratch.picks[r] = max(order[first + r], 0)
+    _load_rows(factors, scratch.picks, scratch.ones, scratch.panels[panel])
+
+
+@inner
+def _may_go_on(t, norm, scratch):
+    """Whether an item of this norm could still enter the list of a user of the tile."""
+    lanes = scratch.hits.size
+    for slot in range(t * lanes, (t + 1) * lanes):
+        if not scratch.norms[slot] * norm < scratch.pools.thresholds[slot]:
+            return True
+    return False
+
+
+@inner
+def _keep_active(remaining, norm, scratch):
+    """Drop the tiles of users whose search has ended; returns how many are left."""
+    kept = 0
+    for a in range(remaining):
+        t = scratch.active[a]
+        if _may_go_on(t, norm, scratch):
+            scratch.active[kept] = t
+            kept += 1
+    return kept
+
+
+@inner
+def _score_panel(order, first, panel, t, N, scratch):
+    """Score a loaded panel, whose items begin at `first` of the order, for a tile of users."""
+    if simd.score_tile(
+        scratch.users[t], scratch.panels[panel], scratch.panels.shape[1], scratch.pools.thresholds,
+        t * scratch.hits.size, scratch.tile, scratch.hits,
+    ):  # fmt: skip
+        _take_hits(order, first, t, N, scratch)
+
+
+@inner
+def _write_list(slot, N, pools, ids, scores):
+    """Write a pool's N best, best first, over a row of ids and scores."""
+    length = pools.lengths[slot]
+    best, items = pools.scores[slot], pools.items[slot]
+    if length > N:
+        _select(best, items, length, N)
+        length = N
+    _sort_best_first(best, items, length)
+    for k in range(length):
+        ids[k], scores[k] = items[k], best[k]
+
+
+@block_kernel
+def top_items(start, stop, vectors, catalogue, seen, scratch, ids, scores):
     """Fill ids and scores (users, N) for users start to stop - 1 of `vectors`, best first.
 
-    `candidates` are the items to rank, ascending; `seen` is a pair (indptr, indices) of items to leave out for each
-    user. Both ids and scores come filled with -1 and NaN, which is what lists that run short end in. Scores are made a
-    tile at a time and never stored whole; each has the same bits whatever users and items it is made beside.
+    `seen` are the cells to leave out. Both ids and scores come filled with -1 and NaN, which is what lists that run
+    short end in. `scratch` is for one thread at a time.
     """
-    indptr, indices = seen
-    factors = vectors.shape[1]
-    width = simd.tile_of(vectors)
-    count = stop - start
-    users = simd.padded(count, width)
-    ones = np.ones(max(users, ITEMS, factors), vectors.dtype)
-    left = np.empty((factors, users), vectors.dtype)
-    right = np.empty((factors, ITEMS), vectors.dtype)
-    tile = np.empty((users, ITEMS), vectors.dtype)
-    picks = np.full(max(users, ITEMS), start, np.int32)
-    picks[:count] += np.arange(count, dtype=np.int32)
-    _transpose_rows(vectors, picks, ones, left)
-    positions = indptr[start:stop].copy()
-    lengths = np.zeros(count, np.int64)
-    for begin in range(0, candidates.size, ITEMS):
-        items = candidates[begin : begin + ITEMS]
-        picks[: items.size] = items
-        picks[items.size :] = 0
-        _transpose_rows(item_factors, picks, ones, right)
-        tile[:] = 0
-        for i in range(0, users, width):
-            for j in range(0, ITEMS, width):
-                simd.add_outer(left, i, right, j, factors, tile)
-        for u in range(count):
-            user = start + u
-            positions[u], lengths[u] = _offer_scores(
-                tile[u], items, (indices, indptr[user + 1]), (scores[user], ids[user]), (positions[u], lengths[u])
-            )
-    for u in range(count):
-        _sort_best_first(scores[start + u], ids[start + u], lengths[u])
+    order, norms, factors = catalogue
+    lanes, N = scratch.hits.size, ids.shape[1]
+    remaining = (stop - start + lanes - 1) // lanes
+    for t in range(remaining):
+        _load_users(start, stop, vectors, seen, t, scratch)
+        scratch.active[t] = t
+    for begin in range(0, norms.size, PANELS):
+        remaining = _keep_active(remaining, norms[begin], scratch)
+        if remaining == 0:
+            break
+        count = min(PANELS, norms.size - begin)
+        for p in range(count):
+            _load_panel(order, (begin + p) * lanes, factors, p, scratch)
+        for a in range(remaining):
+            for p in range(count):
+                _score_panel(order, (begin + p) * lanes, p, scratch.active[a], N, scratch)
+    for slot in range(stop - start):
+        _write_list(slot, N, scratch.pools, ids[start + slot], scores[start + slot])
+
+
+@block_kernel
+def top_of_lists(start, stop, vectors, allowed, factors, seen, scratch, ids, scores):
+    """Fill ids and scores as `top_items` does, of users who may have their own items only: the cells `allowed`."""
+    lanes, N = scratch.hits.size, ids.shape[1]
+    order = scratch.order
+    for user in range(start, stop):
+        _load_users(user, user + 1, vectors, seen, 0, scratch)
+        for first in range(allowed.indptr[user], allowed.indptr[user + 1], lanes):
+            for r in range(lanes):
+                cell = first + r
+                order[r] = allowed.indices[cell] if cell < allowed.indptr[user + 1] else -1
+            _load_panel(order, 0, factors, 0, scratch)
+            _score_panel(order, 0, 0, 0, N, scratch)
+        _write_list(0, N, scratch.pools, ids[user], scores[user])

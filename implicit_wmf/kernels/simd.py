@@ -17,6 +17,7 @@ import math
 from typing import Any
 
 import numba
+import numpy as np
 
 from . import simd_rows, simd_tiles
 from .jit import VECTOR_BYTES, inner
@@ -101,6 +102,29 @@ def _gather_transposed_plain(source, picks, at, k, scales, roots, out):
             out[r, c] = source[picks[c], r] * roots[c] * scales[r]
 
 
+def _score_tile_plain(users, items, length, thresholds, at, tile, hits):
+    """Inner products of a tile of items (rows of `tile`) with a tile of users (its columns), both transposed.
+
+    Returns whether any is at least its user's threshold, thresholds[at + column]; only then `tile` is written, and
+    `hits`, whose bits say for each item which users those are.
+    """
+    lanes = tile_of(tile)
+    scores = np.zeros_like(tile)
+    for k in range(length):
+        scores += np.outer(items[k], users[k])
+    reached = scores >= thresholds[at : at + lanes]
+    if not reached.any():
+        return False
+    tile[:] = scores
+    hits[:] = reached @ (1 << np.arange(lanes))
+    return True
+
+
+def _lowest_bit_plain(bits):
+    """Position of the lowest bit that is set."""
+    return (int(bits) & -int(bits)).bit_length() - 1
+
+
 def _dots_plain(matrix, picks, vector):
     """Inner products of the rows at `picks`, a tuple of 1 or 4 positions, with a vector; a tuple."""
     return tuple([(matrix[pick] * vector).sum() for pick in picks])
@@ -132,6 +156,8 @@ solve: Any = _solve_plain if _INTERPRETED else simd_tiles.solve
 substitute_forward: Any = _substitute_forward_plain if _INTERPRETED else simd_tiles.substitute_forward
 substitute_back: Any = _substitute_back_plain if _INTERPRETED else simd_tiles.substitute_back
 gather_transposed: Any = _gather_transposed_plain if _INTERPRETED else simd_tiles.gather_transposed
+score_tile: Any = _score_tile_plain if _INTERPRETED else simd_tiles.score_tile
+lowest_bit: Any = _lowest_bit_plain if _INTERPRETED else simd_tiles.lowest_bit
 dots: Any = _dots_plain if _INTERPRETED else simd_rows.dots
 add_rows: Any = _add_rows_plain if _INTERPRETED else simd_rows.add_rows
 add_rows_and_squares: Any = _add_rows_and_squares_plain if _INTERPRETED else simd_rows.add_rows_and_squares

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numba
@@ -235,3 +236,44 @@ def gather_transposed(
         return context.get_dummy_value()
 
     return numba.types.void(source, picks, at, k, scales, roots, out), generate
+
+
+@intrinsic
+def score_tile(
+    typingctx: Any, users: Any, items: Any, length: Any, thresholds: Any, at: Any, tile: Any, hits: Any
+) -> Any:
+    """Compile `simd.score_tile`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vectors = Vectors(builder, tile.dtype)
+        lefts, rights, out = (Matrix(context, builder, signature.args[k], arguments[k]) for k in (0, 1, 5))
+        zero, first = vectors.constant(0.0), INDEX(0)
+        slots = [cgutils.alloca_once_value(builder, zero) for _ in range(vectors.lanes)]
+        for slot in slots:  # where the call is inlined into a loop, their first value is that of the last round
+            builder.store(zero, slot)
+        with cgutils.for_range(builder, arguments[2], intp=INDEX) as loop:
+            _accumulate(vectors, slots, rights.at(loop.index, first), vectors.load(lefts.at(loop.index, first)))
+        scores = [builder.load(slot) for slot in slots]
+        least = vectors.load(builder.gep(data_of(context, builder, thresholds, arguments[3]), [arguments[4]]))
+        reached = [builder.fcmp_ordered(">=", row, least) for row in scores]
+        bits = ir.IntType(vectors.lanes)
+        some = builder.icmp_unsigned("!=", builder.bitcast(functools.reduce(builder.or_, reached), bits), bits(0))
+        with builder.if_then(some, likely=False):
+            _store_tile(vectors, scores, out, first, first)
+            hit = data_of(context, builder, hits, arguments[6])
+            for r, mask in enumerate(reached):
+                builder.store(builder.zext(builder.bitcast(mask, bits), LANE), builder.gep(hit, [INDEX(r)]))
+        return some
+
+    return numba.types.boolean(users, items, length, thresholds, at, tile, hits), generate
+
+
+@intrinsic
+def lowest_bit(typingctx: Any, bits: Any) -> Any:
+    """Compile `simd.lowest_bit`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        position = builder.cttz(arguments[0], cgutils.true_bit)
+        return context.cast(builder, position, bits, numba.types.int64)
+
+    return numba.types.int64(bits), generate

@@ -1,0 +1,204 @@
+"""Recommendations from fitted factors: lists, tables and scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.sparse import csr_array
+
+from . import ranking
+from ._ids import locate, wanted_ids
+from .errors import InputError
+from .persistence import SavedModel
+from .ranking import Catalogue
+
+Array = NDArray[Any]
+
+
+class Recommending:
+    """The part of an estimator that recommends; the rest provides the fitted state."""
+
+    _catalogue: tuple[SavedModel, Catalogue] | None = None
+
+    def _state(self) -> SavedModel:
+        raise NotImplementedError
+
+    def _scoring_factors(self, rows: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Vectors of these users and of all items whose inner products are the scores."""
+        state = self._state()
+        return np.ascontiguousarray(state.user_factors[rows]), state.item_factors
+
+    def _liked(self, rows: NDArray[np.int64]) -> csr_array:
+        """Cells of these users in the fitted data, without those that were removed from the objective."""
+        state = self._state()
+        seen = state.interactions.matrix[rows]
+        if state.confidence is not None:
+            removed = state.confidence[rows]
+            return ranking.drop_cells(seen, removed, removed.data == 0)
+        if getattr(state.config, "weighting", None) == "raw":
+            return ranking.drop_cells(seen, seen, seen.data == 0)
+        return seen
+
+    def _vectors_of(self, user_items: csr_array) -> Array:
+        """Vectors of users who were not in training, from what they have."""
+        raise InputError(
+            f"user_items: {type(self).__name__} cannot fold in users who were not in training; name users by position"
+        )
+
+    def recommend(
+        self,
+        users: int | ArrayLike | None = None,
+        N: int = 10,
+        filter_already_liked_items: bool = True,
+        filter_items: Any = None,
+        items: Any = None,
+        *,
+        user_items: Any = None,
+    ) -> tuple[Array, Array]:
+        """Recommend the N items of highest predicted preference to each user, exactly.
+
+        Parameters
+        ----------
+        users : int or (k,) array of int
+            Row indices (positions, not raw ids). Left out, the rows of `user_items` are users who were not in training.
+        N : int
+            Length of the lists.
+        filter_already_liked_items : bool
+            Leave out what the user has, known negatives included: in the fitted data, or in `user_items`. Cells that a
+            confidence of 0 took out of the data may be recommended.
+        filter_items : (any,) array of int, or (k, items) sparse matrix; optional
+            Items that are not to be recommended: to anyone, or the stored cells of each user's row.
+        items : (any,) array of int, or (k, items) sparse matrix; optional
+            The only items to choose from: for everyone, or the stored cells of each user's row.
+        user_items : (k, items) sparse matrix, optional
+            What each of the users has now, a row each. Without `users`, their factors are solved from it.
+
+        Returns
+        -------
+        ids : (k, N) int32 array, or (N,) for one user
+            Best first, ties to the smaller index. Lists that run short end in -1.
+        scores : array of the same shape and of the factors' dtype
+            The prediction, w_i . h_j; NaN where the list has ended.
+
+        Raises
+        ------
+        InputError
+            For positions out of range and matrices of another shape; names the place.
+        """
+        length = ranking.list_length(N)
+        rows, given, (vectors, item_vectors) = self._users(users, user_items)
+        count = len(item_vectors)
+        seen = None
+        if filter_already_liked_items:
+            seen = self._liked(rows) if given is None else given
+        if sparse.issparse(filter_items):
+            seen = ranking.join_cells(seen, ranking.check_cells("filter_items", filter_items, (len(vectors), count)))
+            filter_items = None
+        allowed = None
+        if sparse.issparse(items):
+            allowed = ranking.check_cells("items", items, (len(vectors), count))
+            items = None
+        if allowed is not None and filter_items is not None:
+            allowed = ranking.drop_columns(allowed, ranking.check_indices("filter_items", filter_items, count))
+            filter_items = None
+        ids, scores = ranking.recommend(
+            vectors,
+            self._catalogue_of(item_vectors, [] if allowed is not None else items, filter_items),
+            seen,
+            N=length,
+            allowed=allowed,
+            num_threads=self._threads(),
+        )
+        return (ids[0], scores[0]) if users is not None and np.ndim(users) == 0 else (ids, scores)
+
+    def _threads(self) -> int | None:
+        return getattr(self._state().config, "num_threads", None)
+
+    def _users(
+        self, users: int | ArrayLike | None, user_items: Any
+    ) -> tuple[NDArray[np.int64], csr_array | None, tuple[Array, Array]]:
+        """Return positions of users (none, if they are new), the cells given for them, and vectors to score with."""
+        state = self._state()
+        if users is None and user_items is None:
+            raise InputError("users: give positions, or user_items with a row for each user who was not in training")
+        everyone, count = len(state.user_factors), len(state.item_factors)
+        if users is not None:
+            rows = ranking.check_indices("users", users, everyone)
+            given = None
+            if user_items is not None:
+                given = ranking.check_cells("user_items", user_items, (rows.size, count))
+            return rows, given, self._scoring_factors(rows)
+        given = ranking.check_cells("user_items", user_items, (user_items.shape[0], count))
+        return np.empty(0, np.int64), given, (self._vectors_of(given), state.item_factors)
+
+    def _catalogue_of(self, vectors: Array, items: Any, filter_items: Any) -> Catalogue:
+        """Prepare the items to choose from; all of them are kept for the next question."""
+        state = self._state()
+        if items is not None or filter_items is not None or vectors is not state.item_factors:
+            return Catalogue(vectors, ranking.select_candidates(len(vectors), items, filter_items))
+        if self._catalogue is None or self._catalogue[0] is not state:
+            self._catalogue = state, Catalogue(vectors, np.arange(len(vectors), dtype=np.int32))
+        return self._catalogue[1]
+
+    def recommend_frame(
+        self,
+        user_ids: Any = None,
+        N: int = 10,
+        *,
+        filter_already_liked_items: bool = True,
+        unknown: str = "error",
+    ) -> pd.DataFrame:
+        """Recommend by raw ids.
+
+        Parameters
+        ----------
+        user_ids : sequence of raw ids, or one id; optional
+            By default every user.
+        N : int
+            Length of the lists.
+        filter_already_liked_items : bool
+            As in `recommend`.
+        unknown : {"error", "popular"}
+            What users who were not in the data get: a refusal that names them, or the items that most users have, with
+            that number as their score.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns user, item (raw ids), rank (from 1) and score; lists that run short have fewer rows.
+
+        Raises
+        ------
+        InputError
+            If a user is unknown; names the first ones.
+        """
+        if unknown not in ("error", "popular"):
+            raise InputError(f"unknown must be 'error' or 'popular', got {unknown!r}")
+        data = self._state().interactions
+        if user_ids is None:
+            return self._frame(data.users, *self.recommend(np.arange(data.shape[0]), N, filter_already_liked_items))
+        if unknown == "error":
+            rows = data.user_indices(user_ids)
+            return self._frame(data.users.take(rows), *self.recommend(rows, N, filter_already_liked_items))
+        asked = wanted_ids(user_ids, "users")
+        rows = locate(data.users, asked, "users")
+        ids, scores = self.recommend(np.maximum(rows, 0), N, filter_already_liked_items)
+        popular, counts = ranking.most_popular(data.matrix, ids.shape[1])
+        ids[rows < 0], scores[rows < 0] = popular, counts
+        return self._frame(asked, ids, scores)
+
+    def _frame(self, users: pd.Index, ids: Array, scores: Array) -> pd.DataFrame:
+        found = ids >= 0
+        positions, ranks = np.nonzero(found)
+        return pd.DataFrame(
+            {
+                "user": users.take(positions),
+                "item": self._state().interactions.items.take(ids[found]),
+                "rank": ranks + 1,
+                "score": scores[found],
+            }
+        )

@@ -1,0 +1,188 @@
+"""Lists of recommendations against brute force."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import COMPILED, awkward_counts, to_sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
+
+from implicit_wmf import WMF, InputError, ranking
+from implicit_wmf.ranking import Catalogue, recommend
+
+
+def brute_force(user_factors, item_factors, allowed, N):
+    """Score everything, sort by score and then by index; in float64, on values that float32 adds exactly."""
+    lists = []
+    for vector, mine in zip(user_factors, allowed, strict=True):
+        scores = item_factors.astype(float) @ vector.astype(float)
+        best = sorted(np.flatnonzero(mine), key=lambda item: (-scores[item], item))[:N]  # noqa: B023
+        lists.append([*best, *[-1] * (N - len(best))])
+    return np.array(lists, dtype=int).reshape(len(user_factors), N)
+
+
+@settings(max_examples=1000 if COMPILED else 40, deadline=None)
+@given(st.data())
+def test_lists_equal_brute_force(data):
+    users, items, factors = (data.draw(st.integers(1, limit)) for limit in (40, 400, 33))
+    N = data.draw(st.sampled_from([1, 2, 3, 10, 17, 60, 500]))
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    # small whole numbers: many ties, exact in float32
+    low, high = data.draw(st.sampled_from([(-2, 3), (0, 2), (1, 4)]))
+    vectors = generator.integers(low, high, (users, factors)).astype(dtype)
+    item_factors = generator.integers(low, high, (items, factors)).astype(dtype)
+    item_factors *= (generator.random((items, 1)) ** 4 * 8).astype(int)  # norms that differ, zeros among them
+    if data.draw(st.booleans()):
+        vectors = -np.abs(vectors)  # negative scores only
+        item_factors = np.abs(item_factors)
+    seen = generator.random((users, items)) < data.draw(st.sampled_from([0.0, 0.02, 0.3, 1.0]))
+    candidates = generator.random(items) < data.draw(st.sampled_from([0.0, 0.5, 1.0]))
+    own = generator.random((users, items)) < 0.1 if data.draw(st.booleans()) else None
+    found, scores = recommend(
+        vectors,
+        Catalogue(item_factors, np.flatnonzero(candidates).astype(np.int32)),
+        csr_array(seen) if seen.any() else None,
+        N=N,
+        allowed=None if own is None else csr_array(own),
+        num_threads=data.draw(st.integers(1, 3)),
+    )
+    assert_array_equal(found, brute_force(vectors, item_factors, ~seen & (candidates if own is None else own), N))
+    assert_array_equal(np.isnan(scores), found == -1)
+    expected = np.take_along_axis(vectors @ item_factors.T, np.maximum(found, 0), axis=1)
+    assert_array_equal(scores[found >= 0], expected[found >= 0])
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+@pytest.mark.parametrize(("factors", "N"), [(64, 10), (64, 300), (2048, 10)])
+def test_lists_of_real_factors_do_not_depend_on_blocks_or_threads(factors, N, monkeypatch):
+    generator = np.random.default_rng(3)
+    vectors = generator.standard_normal((100, factors)).astype(np.float32)
+    item_factors = (generator.standard_normal((3000, factors)) * generator.lognormal(size=(3000, 1))).astype(np.float32)
+    seen = csr_array(generator.random((100, 3000)) < 0.05)
+    catalogue = Catalogue(item_factors, np.arange(3000, dtype=np.int32))
+    ids, scores = recommend(vectors, catalogue, seen, N=N)
+    exact = np.where(seen.toarray(), -np.inf, vectors.astype(float) @ item_factors.T.astype(float))
+    best = -np.sort(-exact, axis=1)[:, :N]
+    np.testing.assert_allclose(scores, best, rtol=1e-5, atol=1e-5 * np.abs(best).max())
+    assert not seen.toarray()[np.arange(100)[:, None], ids].any()
+    for users, threads in ((16, 3), (33, 1), (1000, 2)):
+        monkeypatch.setattr(ranking, "_MOST_USERS", users)
+        monkeypatch.setattr(ranking, "_LEAST_USERS", users)
+        for ours, expected in zip(
+            recommend(vectors, catalogue, seen, N=N, num_threads=threads), (ids, scores), strict=True
+        ):
+            assert_array_equal(ours, expected)
+    one = [recommend(vectors[k : k + 1], catalogue, seen[[k]], N=N)[0][0] for k in range(3)]
+    assert_array_equal(one, ids[:3])
+
+
+def test_one_user_and_many_have_the_same_lists():
+    model = WMF(4, random_state=0, iterations=2).fit(to_sparse(awkward_counts()))
+    ids, scores = model.recommend(np.arange(30), N=7)
+    assert ids.shape == scores.shape == (30, 7)
+    assert ids.dtype == np.int32
+    for user in range(30):
+        one, its_scores = model.recommend(user, N=7)
+        assert_array_equal(one, ids[user])
+        assert_array_equal(its_scores, scores[user])
+    assert model.recommend([], N=3)[0].shape == (0, 3)
+
+
+def test_filters():
+    dense = awkward_counts()
+    model = WMF(4, random_state=0, iterations=2).fit(to_sparse(dense))
+    seen = ~np.isnan(dense)
+    ids, _ = model.recommend(np.arange(30), N=100)
+    for user in range(30):
+        assert set(ids[user][ids[user] >= 0]) == set(np.flatnonzero(~seen[user]))
+    ids, scores = model.recommend(29, N=3)  # has everything but item 4
+    assert ids.tolist() == [4, -1, -1]
+    assert_array_equal(np.isnan(scores), [False, True, True])
+    everything, _ = model.recommend(29, N=100, filter_already_liked_items=False)
+    assert sorted(everything[:80]) == list(range(80))
+    allowed, _ = model.recommend(3, N=4, items=[9, 2, 9, 5, 70], filter_items=[5])
+    assert set(allowed) == {2, 9, 70, -1}
+    assert allowed[-1] == -1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"users": 4}, "users holds 4 at position 0; indices run from 0 to 3"),
+        ({"users": [0, -1]}, "users holds -1 at position 1"),
+        ({"users": ["eva"]}, "users must be whole numbers .*user_indices"),
+        ({"users": [[0]]}, r"users must be .* got an array of shape \(1, 1\)"),
+        ({"users": True}, "users must be whole numbers"),
+        ({"users": 0, "N": 0}, "N must be a whole number of at least 1, .* got 0"),
+        ({"users": 0, "N": 2.5}, "N must be"),
+        ({"users": 0, "N": 10**20}, "N must be"),
+        ({"users": [[0], [1, 2]]}, "users must be one index or a 1-D array"),
+        ({"users": 0, "items": [3]}, "items holds 3 at position 0; indices run from 0 to 2"),
+        ({"users": 0, "filter_items": [0.5]}, "filter_items must be whole numbers"),
+        ({}, "users: give positions, or user_items with a row for each"),
+        ({"users": [0, 1], "items": csr_array((1, 3))}, r"items has shape \(1, 3\); \(2, 3\) is needed"),
+        ({"users": 0, "filter_items": csr_array((1, 4))}, r"filter_items has shape \(1, 4\); \(1, 3\) is needed"),
+        ({"users": 0, "user_items": csr_array((3, 3))}, r"user_items has shape \(3, 3\); \(1, 3\) is needed"),
+        ({"users": 0, "user_items": [[1, 2, np.nan]]}, "user_items: matrix: nan at row 0, column 2"),
+    ],
+)
+def test_bad_questions_are_refused(model, arguments, message):
+    with pytest.raises(InputError, match=message):
+        model.recommend(**arguments)
+
+
+def test_users_may_have_lists_of_their_own():
+    dense = awkward_counts()
+    model = WMF(4, random_state=0, iterations=2).fit(to_sparse(dense))
+    users, generator = np.array([3, 7, 7, 29]), np.random.default_rng(0)
+    own, barred, has = (csr_array(generator.random((4, 80)) < share) for share in (0.4, 0.3, 0.2))
+    scores = model.user_factors[users].astype(float) @ model.item_factors.T.astype(float)
+
+    def expected(allowed, N=90):
+        ranked = np.argsort(np.where(allowed, -scores, np.inf), axis=1, kind="stable")[:, :N]
+        ids = np.full((4, N), -1)
+        ids[:, : ranked.shape[1]] = np.where(np.take_along_axis(allowed, ranked, axis=1), ranked, -1)
+        return ids
+
+    seen, few = ~np.isnan(dense[users]), np.isin(np.arange(80), [1, 2, 60])
+    own_, barred_, has_ = (matrix.toarray() for matrix in (own, barred, has))
+    cases = [
+        ({"items": own}, own_ & ~seen),
+        ({"filter_items": barred}, ~barred_ & ~seen),
+        ({"items": own, "filter_items": barred, "filter_already_liked_items": False}, own_ & ~barred_),
+        ({"items": own, "filter_items": [1, 2, 60], "user_items": has}, own_ & ~has_ & ~few),
+        ({"items": [1, 2, 60], "filter_items": barred}, ~barred_ & ~seen & few),
+        ({"user_items": has}, ~has_),
+        ({"user_items": has, "filter_already_liked_items": False}, np.ones((4, 80), bool)),
+    ]  # fmt: skip
+    for arguments, allowed in cases:
+        assert_array_equal(model.recommend(users, N=90, **arguments)[0], expected(allowed))
+
+
+def test_recommend_frame_speaks_in_raw_ids(model):
+    table = model.recommend_frame(["cy", "eva"], N=5)
+    assert list(table) == ["user", "item", "rank", "score"]
+    assert table.user.tolist() == ["cy", "cy", "eva"]
+    assert set(table.item[:2]) == {"jam", "rye"}
+    assert table.item.tolist()[2] == "rye"
+    assert table["rank"].tolist() == [1, 2, 1]
+    assert len(model.recommend_frame(N=5)) == 4 * 3 - 6
+    assert model.recommend_frame("cy", N=1).user.tolist() == ["cy"]
+    with pytest.raises(InputError, match="'zoe'"):
+        model.recommend_frame(["eva", "zoe"])
+
+
+def test_unknown_users_may_have_what_is_popular(model):
+    table = model.recommend_frame(["zoe", "eva"], N=5, unknown="popular")
+    assert table.user.tolist() == ["zoe"] * 3 + ["eva"]
+    assert table.item.tolist() == ["tea", "jam", "rye", "rye"]
+    assert table.score.tolist()[:3] == [3, 2, 1]
+    assert table[table.user == "eva"].equals(
+        model.recommend_frame("eva", N=5).set_index(pd.Index([3])).astype(table.dtypes)
+    )
+    assert len(model.recommend_frame("zoe", unknown="popular")) == 3
+    with pytest.raises(InputError, match="unknown must be 'error' or 'popular', got 'skip'"):
+        model.recommend_frame("zoe", unknown="skip")
