@@ -16,6 +16,7 @@ import scipy.sparse
 
 from implicit_wmf import WMF, WMFConfig
 from implicit_wmf.confidence import weigh
+from implicit_wmf.factorizers import KLMF
 from implicit_wmf.training import compute_loss
 
 from .plan import Objective
@@ -53,9 +54,12 @@ def make(
 ) -> Contestant:
     """Make a contestant from a name such as "ours cg 3": whose, which solver, how many CG steps.
 
+    "KLMF float32" is KLMF in that dtype, which has an objective of its own.
     `start` replaces the common start of a peer; ours always starts from the factors that WMF draws.
     """
     owner, solver, *steps = name.split()
+    if owner == "KLMF":
+        return Sweeps(counts, {"factors": factors, "dtype": solver, "num_threads": threads, "random_state": SEED})
     settings = {**objective.settings(), "factors": factors, "num_threads": threads, "random_state": SEED}
     cg_steps = int(steps[0]) if steps else WMFConfig.cg_steps
     if owner == "ours":
@@ -70,7 +74,7 @@ class Ours:
         self._counts = counts
         self._settings = settings
 
-    def _fit(self, epochs: int, *, track_loss: bool = False) -> WMF:
+    def _fit(self, epochs: int, *, track_loss: bool = False) -> WMF | KLMF:
         model = WMF(**self._settings, iterations=epochs)
         return model.fit(self._counts, track_loss=track_loss, progress=False)
 
@@ -86,6 +90,14 @@ class Ours:
         """As in Contestant."""
         model = self._fit(epochs)
         return model.user_factors, model.item_factors
+
+
+class Sweeps(Ours):
+    """KLMF of implicit_wmf; its losses are divergences."""
+
+    def _fit(self, epochs: int, *, track_loss: bool = False) -> KLMF:
+        model = KLMF(**self._settings, iterations=epochs)
+        return model.fit(self._counts, track_loss=track_loss, progress=False)
 
 
 class Peer(ABC):

@@ -43,6 +43,16 @@ class Objective:
 
 
 @dataclass(frozen=True)
+class ListCase:
+    """Lists for the first users of a data set, from factors fitted to it."""
+
+    shape: Shape
+    factors: int
+    epochs: int
+    users: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """One version of the benchmark."""
 
@@ -71,6 +81,8 @@ class Plan:
     big_factors: int
     big_epochs: int
     compile_solvers: tuple[str, ...]
+    lists: tuple[ListCase, ...]
+    list_lengths: tuple[int, ...]
 
     def only_factors(self, wanted: list[int]) -> Plan:
         """Make a plan that leaves out the other numbers of factors, and says so in its name."""
@@ -124,6 +136,13 @@ FULL = Plan(
     big_factors=128,
     big_epochs=16,
     compile_solvers=("auto", "exact", "cg"),
+    # at least 20 interactions an item: the norms of items that nobody took are next to nothing, and flatter the bound
+    lists=(
+        ListCase(_DENSE, 64, 15, 20_000),
+        ListCase(Shape(300_000, 100_000, 6_000_000), 128, 10, 5_000),
+        ListCase(Shape(500_000, 1_000_000, 30_000_000), 64, 6, 2_000),
+    ),
+    list_lengths=(10, 100),
 )
 
 QUICK = Plan(
@@ -151,4 +170,6 @@ QUICK = Plan(
     big_factors=16,
     big_epochs=3,
     compile_solvers=("auto",),
+    lists=(ListCase(Shape(600, 200, 9_000), 16, 2, 100),),
+    list_lengths=(10,),
 )

@@ -6,7 +6,9 @@ import tempfile
 from collections.abc import Callable
 
 from .growth import growth_section, threads_section
+from .kl import kl_section
 from .lab import JobError, Lab, Timing, without_missing
+from .lists import lists_section
 from .objectives import objective_section
 from .plan import Plan
 from .report import Report
@@ -127,6 +129,8 @@ SECTIONS: dict[str, Callable[[Lab, Plan, Report], None]] = {
     "growth": growth_section,
     "big": big_section,
     "compile": compile_section,
+    "kl": kl_section,
+    "lists": lists_section,
     "objective": objective_section,
     "cg": cg_section,
 }

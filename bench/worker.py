@@ -120,6 +120,20 @@ def blas(job: Job) -> Job:
     return {"libraries": sorted(libraries)}
 
 
+def lists(job: Job) -> Job:
+    """Time lists of recommendations."""
+    from .lists import time_lists
+
+    return time_lists(job)
+
+
+def fit_factors(job: Job) -> bool:
+    """Fit the factors that lists are made from."""
+    from .lists import fit_factors
+
+    return fit_factors(job)
+
+
 def check(job: Job) -> list[dict[str, object]]:
     """Run the self-check."""
     from .selfcheck import selfcheck
@@ -134,6 +148,8 @@ TASKS: dict[str, Callable[[Job], Any]] = {
     "sgemm": sgemm,
     "blas": blas,
     "selfcheck": check,
+    "lists": lists,
+    "fit_factors": fit_factors,
 }
 
 

@@ -97,7 +97,7 @@ class FactorModel(Recommending, Generic[ConfigT]):
                 if history:
                     self._fitted = keep(reached, history)
                 raise
-        self._fitted = keep(reached, history)
+            self._fitted = keep(reached, history)
 
     def _state(self) -> SavedModel:
         if self._fitted is None:

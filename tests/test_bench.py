@@ -21,6 +21,7 @@ from bench.contestants import CannotExpressError, Ours, Peer, make  # noqa: E402
 from bench.lab import JobError, Lab, Timing, missing_peers, without_missing  # noqa: E402
 from bench.plan import FULL, MOVIELENS, QUICK, Objective, Shape  # noqa: E402
 from bench.report import Report  # noqa: E402
+from implicit_wmf.factorizers import KLMF  # noqa: E402
 
 compiled = pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
 with_peers = pytest.mark.skipif(bool(missing_peers()), reason="pip install 'implicit_wmf[bench]' adds the peers")
@@ -152,6 +153,17 @@ def test_peers_start_where_ours_starts():
     ours = make("ours cg 2", counts, objective, 4, threads=1).factors(0)
     for side in (0, 1):
         np.testing.assert_array_equal(start[side], ours[side])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sweeps_are_those_of_klmf(dtype):
+    counts = selfcheck._counts()
+    sweeps = make(f"KLMF {dtype}", counts, QUICK.epoch_objective, 4, threads=1)
+    model = KLMF(4, iterations=2, dtype=dtype, random_state=1, num_threads=1).fit(counts)
+    for ours, expected in zip(sweeps.factors(2), (model.user_factors, model.item_factors), strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_array_equal(ours, expected)
+    assert len(sweeps.seconds(2)) == 2
 
 
 @pytest.mark.parametrize("name", ["implicit cg 3", "irspack exact"])

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._cells import check_not_negative
 from ..errors import InputError
 from ..factor_model import FactorModel, as_interactions, check_data_shape
 from ..interactions import Interactions
 from ..persistence import SavedModel
-from ..threads import single_threaded_blas
 from .kl_config import KLMFConfig
 from .multiplicative import Divergence, Form, ThreeFactors, TwoFactors, iterate
 from .records import IterationRecord
+from .saved import check_extra
 
 Floats = NDArray[np.float64]
 
@@ -36,9 +37,9 @@ class KLMF(FactorModel[KLMFConfig]):
       X <- X o (B (A / P) C') / ((B 1)(C 1)'). A B or C left out is the identity.
 
     No update raises the divergence, but for rounding. Users and items without counts get factors of 0. A factor without
-    weight on one side becomes 0 on both. A prediction of 0 where A > 0 makes the divergence infinite: it cannot happen
-    with factors that start above 0, but with zeros in B and C it can; the updates then leave such a cell out, and NaN
-    never appears.
+    weight on one side becomes 0 on both. A prediction of 0 where A > 0 makes the divergence infinite: zeros in B and C
+    can force it, and factors that underflow, as with counts below about 1e-38 in float32 (1e-308 in float64). The
+    updates then leave such a cell out, and NaN never appears.
 
     Parameters
     ----------
@@ -116,8 +117,8 @@ class KLMF(FactorModel[KLMFConfig]):
         ----------
         data : Interactions, scipy sparse matrix or array, or dense 2-D array
             Counts >= 0, whole or not, users x items.
-        B : (p, users) array, >= 0, optional
-        C : (q, items) array, >= 0, optional
+        B : (p, users) dense array, >= 0, optional
+        C : (q, items) dense array, >= 0, optional
             For the three-factor form.
         track_loss : bool
             Compute the divergence after each iteration (one more pass over the stored cells); `tolerance` needs it.
@@ -142,16 +143,15 @@ class KLMF(FactorModel[KLMFConfig]):
         counts = interactions.matrix
         form: Form = TwoFactors(counts, config) if B is None and C is None else ThreeFactors(counts, B, C, config)
         start = form.start()
-        with single_threaded_blas():  # B'X would have other bits on other numbers of threads
-            self._follow(
-                iterate(form, start, counts, config, track_loss=track_loss),
-                start,
-                lambda reached, history: SavedModel(
-                    config, *form.factors(reached), interactions, history, extra=form.extra(reached)
-                ),
-                total=config.iterations,
-                progress=progress,
-            )
+        self._follow(
+            iterate(form, start, counts, config, track_loss=track_loss),
+            start,
+            lambda reached, history: SavedModel(
+                config, *form.factors(reached), interactions, history, extra=form.extra(reached)
+            ),
+            total=config.iterations,
+            progress=progress,
+        )
         return self
 
     def loss(self, data: Any = None) -> float:
@@ -193,15 +193,26 @@ class KLMF(FactorModel[KLMFConfig]):
         """C of the three-factor form, (q, items); None for the identity."""
         return self._state().extra.get("C")
 
+    @staticmethod
+    def _check(state: SavedModel) -> None:
+        """Check X, B and C of a loaded model."""
+        if not state.extra:
+            return
+        users, items = len(state.user_factors), len(state.item_factors)
+        width = state.user_factors.shape[1]
+        known_users, known_items = ("B" in state.extra), ("C" in state.extra)
+        if not (known_users or known_items):
+            raise ValueError("it has X, but neither B nor C")
+        left = users if not known_users else None if known_items else width
+        p, q = check_extra(state, "X", "float64", left, width if known_items else items)
+        if known_users:
+            check_extra(state, "B", "float64", p, users)
+        if known_items:
+            check_extra(state, "C", "float64", q, items)
+
 
 def _as_counts(data: Any) -> Interactions:
     """Convert data, and refuse negative counts."""
     interactions = as_interactions(data)
-    matrix = interactions.matrix
-    if (matrix.data < 0).any():
-        cell = int(np.argmax(matrix.data < 0))
-        row = int(np.searchsorted(matrix.indptr, cell, side="right")) - 1
-        raise InputError(
-            f"data is {matrix.data[cell]:g} at row {row}, column {matrix.indices[cell]}; counts must be at least 0"
-        )
+    check_not_negative(interactions.matrix, "data")
     return interactions

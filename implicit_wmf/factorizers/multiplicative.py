@@ -8,12 +8,12 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from .. import kernels
 from ..errors import InputError
 from ..objectives import KLDivergence
-from ..threads import run_blocks
+from ..threads import run_blocks, single_threaded_blas
 from ..training import balanced_bounds
 from .kl_config import KLMFConfig
 from .records import IterationRecord
@@ -125,6 +125,9 @@ class ThreeFactors:
     """
 
     def __init__(self, counts: csr_array, B: ArrayLike | None, C: ArrayLike | None, config: KLMFConfig) -> None:
+        for name, matrix in (("B", B), ("C", C)):
+            if issparse(matrix):
+                raise InputError(f"{name} is a sparse {type(matrix).__name__}; give a dense array: {name}.toarray()")
         self._objective = KLDivergence(counts, B, C, generalized=False)
         self._total = float(counts.data.sum(dtype=np.float64))
         self._config = config
@@ -159,7 +162,8 @@ class ThreeFactors:
         if items is None:
             users, items = cast(Floats, users), reached.T
         else:
-            users = reached if users is None else users @ reached
+            with single_threaded_blas():  # also of the last iteration, kept when the fit's own limit is over
+                users = reached if users is None else users @ reached
         dtype = self._config.factor_dtype
         return users.astype(dtype, order="C"), items.astype(dtype, order="C")
 

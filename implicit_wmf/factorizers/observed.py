@@ -14,6 +14,7 @@ from .observed_config import ObservedMFConfig
 from .observed_data import as_ratings, check_pairs
 from .observed_training import Vectors, compute_loss, epochs, mean_rating, pose, start
 from .records import IterationRecord
+from .saved import check_extra
 
 Array = NDArray[Any]
 
@@ -39,7 +40,8 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
     factors : int
         Length d of the factor vectors.
     regularization : float
-        lambda > 0, of the factors. The best value grows in proportion to the scale of the ratings.
+        lambda > 0, of the factors. The best value grows in proportion to the scale of the ratings. With 0, rows with
+        fewer ratings than factors would have no unique solution; 1e-6, say, is next to none.
     bias_regularization : float
         lambda_b >= 0, of the biases, whatever the scale of the ratings.
     regularization_exponent : float
@@ -235,15 +237,6 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
     @staticmethod
     def _check(state: SavedModel) -> None:
         """Check the biases and the mean of a loaded model."""
-        dtype = state.user_factors.dtype
-        expected = {
-            "user_biases": (dtype, (len(state.user_factors),)),
-            "item_biases": (dtype, (len(state.item_factors),)),
-            "rating_mean": (np.dtype(np.float64), (1,)),
-        }
-        for name, form in expected.items():
-            array = state.extra.get(name)
-            if array is None:
-                raise ValueError(f"it lacks {name}")
-            if (array.dtype, array.shape) != form:
-                raise ValueError(f"{name} is {array.dtype}{array.shape}, expected {form[0]}{form[1]}")
+        check_extra(state, "user_biases", state.user_factors.dtype, len(state.user_factors))
+        check_extra(state, "item_biases", state.item_factors.dtype, len(state.item_factors))
+        check_extra(state, "rating_mean", "float64", 1)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import WMFConfig
-from ..errors import InputError
 from ..parameters import Config, float_dtype, number, or_none, parameter, random_state, truth, whole
 
 
@@ -22,7 +21,7 @@ class ObservedMFConfig(Config):
 
     factors: int = parameter(64, whole(1), "Length d of the factor vectors.")
     regularization: float = parameter(
-        1.3, number(0), "Strength lambda of the L2 penalty on the factors, greater than 0."
+        1.3, number(0, exclusive=True), "Strength lambda of the L2 penalty on the factors, greater than 0."
     )
     bias_regularization: float = parameter(0.5, number(0), "Strength of the L2 penalty on the biases.")
     regularization_exponent: float = parameter(
@@ -38,14 +37,6 @@ class ObservedMFConfig(Config):
     dtype: Any = parameter("float32", float_dtype, "Precision of the factors: float32 or float64.")
     num_threads: int | None = parameter(None, or_none(whole(1)), "Threads to use; by default every core.")
     random_state: Any = parameter(None, random_state, "Seed of the starting factors.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.regularization == 0:
-            raise InputError(
-                "regularization is 0: rows with fewer ratings than factors then have no unique solution. Give a small "
-                "number, 1e-6 say"
-            )
 
     def for_rows(self) -> WMFConfig:
         """Say the same to what all row solves share: the starting factors, and the plan of a side."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .. import kernels
+from .._cells import place_of
 from ..errors import InputError
 from ..row_plan import SidePlan
 from ..threads import run_blocks
@@ -87,9 +88,9 @@ def _check_range(ratings: csr_array, mean: float, config: ObservedMFConfig) -> N
         bad = np.flatnonzero(~np.isfinite((values - mean).astype(dtype)))
     if bad.size:
         cell = int(bad[0])
-        row = np.searchsorted(ratings.indptr, cell, side="right") - 1
+        row, column = place_of(ratings, cell)
         raise InputError(
-            f"ratings: {values[cell]:g} at row {row}, column {ratings.indices[cell]}, less the mean {mean:g}, "
+            f"ratings: {values[cell]:g} at row {row}, column {column}, less the mean {mean:g}, "
             f"overflows {dtype}; scale the ratings down, or use dtype='float64'"
         )
 

@@ -10,14 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from .. import ranking
 from ..errors import InputError
 from ..factor_model import FactorModel
 from ..interactions import Interactions
 from ..objectives import SymmetricSquares
-from ..parameters import Config, number, parameter, random_state, whole
+from ..parameters import Config, number, or_none, parameter, random_state, whole
 from ..persistence import SavedModel
-from ..threads import single_threaded_blas
+from ..threads import single_threaded_blas, thread_limit
 from .records import IterationRecord
+from .saved import check_extra
 from .symmetric_objectives import Penalized, SymmetricObjective, UnweightedSymmetricSquares
 from .symmetric_starts import SymmetricProblem, run_starts
 
@@ -43,6 +45,7 @@ class SymmetricMFConfig(Config):
     init_scale: float = parameter(
         1.0, number(0, exclusive=True), "Size of the starting factors, as a multiple of the one that fits best."
     )
+    num_threads: int | None = parameter(None, or_none(whole(1)), "Threads to use; by default every core.")
     random_state: Any = parameter(None, random_state, "Seed of the starting factors.")
 
 
@@ -56,7 +59,7 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
     over all cells (|.| is the Frobenius norm), for square R and P that need not be symmetric. P scales the prediction:
     for weights w_ij >= 0 on squared errors against targets t, give P = sqrt(w) and R = sqrt(w) o t. Cells of P that are
     0 or not stored predict 0 whatever G is, so R adds a constant there. Without P all weights are 1, and a sparse R is
-    0 where it stores nothing: nothing n x n is formed then.
+    0 where it stores nothing: unless it stores more than half of its cells, nothing n x n is formed then.
 
     f depends on G only through G G' (|G|^2 is its trace), so for any P the factors are determined at best up to a
     rotation (G Q for any orthogonal Q; the sign, for r = 1), and groups of rows that no cell of P ties together up to a
@@ -79,6 +82,8 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
     init_scale : float
         G starts normal, scaled to the lowest objective (where 0 is lowest: so that P o (G G') is about as large as R),
         times this.
+    num_threads : int, optional
+        Threads; by default every core. The factors have the same bits for any number.
     random_state : int, numpy.random.Generator or None
         Seed of the starting factors.
 
@@ -92,8 +97,7 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
     start_losses : (starts,) float64 array
         The objective that each start reached; fewer after Ctrl-C.
     interactions : Interactions
-        R. `recommend` leaves out the cells that it stores, except where P stores 0; the item itself is among the lists
-        unless R stores the diagonal.
+        R. `recommend` leaves out the item itself and the cells that R stores, except where P stores 0.
     config : SymmetricMFConfig
         The hyper-parameters.
 
@@ -135,6 +139,7 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
         iterations: int = SymmetricMFConfig.iterations,
         tolerance: float = SymmetricMFConfig.tolerance,
         init_scale: float = SymmetricMFConfig.init_scale,
+        num_threads: int | None = SymmetricMFConfig.num_threads,
         random_state: Any = SymmetricMFConfig.random_state,
     ) -> None:
         self._configure(locals())
@@ -207,8 +212,21 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
             if data.shape != state.interactions.shape:
                 raise InputError(f"R has shape {data.shape}; the model was fitted on {state.interactions.shape}")
             weights = None if P is None else _weights(P, data)
-        with single_threaded_blas():
+        with thread_limit(self.config.num_threads), single_threaded_blas():
             return _objective(data, weights, state.config).value(np.array(state.item_factors))
+
+    def _liked(self, rows: NDArray[np.int64]) -> csr_array:
+        """Cells of these things as in the base, and each thing itself."""
+        shape = (rows.size, len(self.item_factors))
+        themselves = csr_array((np.ones(rows.size), rows, np.arange(rows.size + 1)), shape=shape)
+        return ranking.join_cells(super()._liked(rows), themselves)
+
+    @staticmethod
+    def _check(state: SavedModel) -> None:
+        """Check the starts' objectives of a loaded model, and that both sides have the same factors."""
+        check_extra(state, "start_losses", "float64", None)
+        if not np.array_equal(state.user_factors, state.item_factors):
+            raise ValueError("user_factors.npy and item_factors.npy differ, which are both G")
 
 
 def _problem(data: Interactions, weights: csr_array | None, config: SymmetricMFConfig) -> SymmetricProblem:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ..objectives.inputs import Floats
-from ..threads import single_threaded_blas
 from .records import IterationRecord
 from .symmetric_objectives import SymmetricObjective
 
@@ -47,8 +46,7 @@ def run_starts(problem: SymmetricProblem, config: Any) -> Iterator[tuple[Iterati
     best: tuple[Floats, float, list[IterationRecord]] | None = None
     for start in range(1, config.starts + 1):
         began = time.perf_counter()
-        with single_threaded_blas():
-            ended = descend(problem, draw_start(problem, generator, config), config)
+        ended = descend(problem, draw_start(problem, generator, config), config)
         losses.append(ended[1])
         if best is None or ended[1] < best[1]:
             best = ended
