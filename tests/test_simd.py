@@ -189,7 +189,7 @@ def test_score_tile(level, length, dtype):
     generator = np.random.default_rng(length)
     users, items = generator.integers(-2, 3, (2, 40, lanes)).astype(dtype)  # exact, so that ties are ties
     thresholds = level + np.arange(3 * lanes, dtype=dtype)
-    found = np.full((lanes, lanes), 7, dtype), np.full(lanes, 7, np.uint32)
+    found = np.full((lanes, lanes), 7, dtype), np.full(lanes * lanes // 64, 7, np.uint64)
     expected = tuple(array.copy() for array in found)
     reached = score_tiles(users, items, length, thresholds, lanes, *found, 3)
     assert reached == simd._score_tile_plain(users, items, length, thresholds, lanes, *expected)
@@ -199,14 +199,14 @@ def test_score_tile(level, length, dtype):
 
 def test_a_score_that_is_not_a_number_reaches_nothing():
     users = np.full((1, 16), np.nan, np.float32)
-    tile, hits = np.zeros((16, 16), np.float32), np.zeros(16, np.uint32)
+    tile, hits = np.zeros((16, 16), np.float32), np.zeros(4, np.uint64)
     thresholds = np.full(16, -np.inf, np.float32)
     assert not score_tiles(users, np.ones((1, 16), np.float32), 1, thresholds, 0, tile, hits, 1)
 
 
-@pytest.mark.parametrize("bits", [1, 2, 3, 12, 1 << 15, (1 << 16) - 1])
+@pytest.mark.parametrize("bits", [1, 2, 3, 12, 1 << 15, (1 << 63)])
 def test_lowest_bit(bits):
-    assert lowest_bit(np.uint32(bits)) == simd._lowest_bit_plain(np.uint32(bits)) == (bits & -bits).bit_length() - 1
+    assert lowest_bit(np.uint64(bits)) == simd._lowest_bit_plain(np.uint64(bits)) == (bits & -bits).bit_length() - 1
 
 
 def test_padding_is_to_whole_tiles():

@@ -106,7 +106,7 @@ def _score_tile_plain(users, items, length, thresholds, at, tile, hits):
     """Inner products of a tile of items (rows of `tile`) with a tile of users (its columns), both transposed.
 
     Returns whether any is at least its user's threshold, thresholds[at + column]; only then `tile` is written, and
-    `hits`, whose bits say for each item which users those are.
+    `hits`, a bit for each entry of it, row by row from the lowest bit of the first word.
     """
     lanes = tile_of(tile)
     scores = np.zeros_like(tile)
@@ -116,7 +116,7 @@ def _score_tile_plain(users, items, length, thresholds, at, tile, hits):
     if not reached.any():
         return False
     tile[:] = scores
-    hits[:] = reached @ (1 << np.arange(lanes))
+    hits[:] = np.packbits(reached, bitorder="little").view(np.uint64)
     return True
 
 

@@ -260,9 +260,9 @@ def score_tile(
         some = builder.icmp_unsigned("!=", builder.bitcast(functools.reduce(builder.or_, reached), bits), bits(0))
         with builder.if_then(some, likely=False):
             _store_tile(vectors, scores, out, first, first)
-            hit = data_of(context, builder, hits, arguments[6])
+            words = builder.bitcast(data_of(context, builder, hits, arguments[6]), bits.as_pointer())
             for r, mask in enumerate(reached):
-                builder.store(builder.zext(builder.bitcast(mask, bits), LANE), builder.gep(hit, [INDEX(r)]))
+                builder.store(builder.bitcast(mask, bits), builder.gep(words, [INDEX(r)]))
         return some
 
     return numba.types.boolean(users, items, length, thresholds, at, tile, hits), generate
