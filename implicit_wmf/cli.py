@@ -15,6 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__
+from ._batch_command import write_parts
+from ._batch_folder import check_target
 from ._held_out import read_held_out, read_train, split_table
 from ._ids import spell
 from ._wording import comparison_table, count, option, summary
@@ -195,8 +197,16 @@ def _keep_interrupted(model: WMF, output: Path) -> None:
 
 @app.command()
 def recommend(
+    ctx: typer.Context,
     model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Table to write: .csv, .tsv or .parquet.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Table to write (.csv, .tsv, .parquet); without a suffix, a folder of .parquet parts.",
+        ),
+    ],
     users: Annotated[
         Path | None, typer.Option("--users", help="Table of the users to recommend to; by default all.")
     ] = None,
@@ -208,11 +218,30 @@ def recommend(
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out users that the model does not know.")
     ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Discard the parts of an interrupted run in place of going on with them.")
+    ] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Write the n best items of each user: columns user, item, rank, score."""
-    check_writable(output)
+    """Write the n best items of each user: columns user, item, rank, score.
+
+    A table is made in memory and written at once. For many users name a folder: its parts are written one after
+    another, and if that is interrupted the same command goes on where it was.
+    """
+    parts = not output.suffix
+    if parts:
+        check_target(output)
+    else:
+        _refuse_given(ctx, ("restart",), f"on {output.name}, which is written at once")
+        check_writable(output)
     model = WMF.load(model_folder)
-    ids = model.interactions.users if users is None else _chosen_users(users, user, model, skip_unknown)
+    chosen = None if users is None else _chosen_users(users, user, model, skip_unknown)
+    if parts:
+        write_parts(
+            model, output, n, users=chosen, filter_already_liked_items=not include_known, restart=restart, quiet=quiet
+        )
+        return
+    ids = model.interactions.users if chosen is None else chosen
     frame = model.recommend_frame(ids, n, filter_already_liked_items=not include_known)
     write_table(frame, output)
     short = len(ids) - int((frame["rank"] == n).sum())

@@ -115,6 +115,70 @@ def test_recommend_to_some_users(run, purchases):
     assert len(pd.read_csv("all.csv")) == 40 * 30
 
 
+def test_recommend_in_parts(run, purchases, monkeypatch):
+    run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2)
+    run("recommend", "m", "-o", "lists.csv", "-n", 25)
+    code, out, err = run("recommend", "m", "-o", "lists", "-n", 25)
+    assert (code, err) == (0, "")
+    assert re.match(r"wrote 800 recommendations for 40 users to lists in \d+\.\d s \([\d,]+ users a second\)\n", out)
+    assert out.endswith("\n100.0% of 30 items are in a list\n40 users with fewer than 25 items left to recommend\n")
+    expected = pd.read_csv("lists.csv", dtype={"item": str})
+    pd.testing.assert_frame_equal(pd.read_parquet("lists"), expected, check_dtype=False)
+    pd.DataFrame({"user": ["u07", "zoe", "u01", "u07"]}).to_csv("some.csv", index=False)
+    code, _, err = run("recommend", "m", "-o", "lists", "--users", "some.csv")
+    assert (code, "not known to the model: 'zoe'" in err) == (1, True)
+    assert len(pd.read_parquet("lists")) == 800
+    choice = ("--users", "some.csv", "--skip-unknown", "--include-known", "-n", 30)
+    code, out, _ = run("recommend", "m", "-o", "lists", *choice)
+    assert (code, "left out: 1 of 3 users" in out, "wrote 60 recommendations for 2 users" in out) == (0, True, True)
+    assert pd.read_parquet("lists").user.tolist() == ["u07"] * 30 + ["u01"] * 30
+    code, _, err = run("recommend", "m", "-o", "lists.csv", "--restart")
+    assert (code, "Invalid value for --restart: it has no effect on lists.csv" in err) == (2, True)
+    Path("mine").mkdir()
+    code, _, err = run("recommend", "none", "-o", "mine")
+    assert (code, "mine exists and is not a folder of recommendations" in err) == (1, True)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    code, _, err = run("recommend", "m", "-o", "new")
+    assert (code, "pip install 'implicit_wmf[parquet]'" in err) == (1, True)
+
+
+def test_recommend_in_parts_says_how_far_it_was_and_goes_on(run, purchases, monkeypatch):
+    recommend, calls = WMF.recommend, []
+
+    def interrupt_third_part(model, *arguments, **options):
+        calls.append(None)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return recommend(model, *arguments, **options)
+
+    run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2)
+    run("recommend", "m", "-o", "lists.csv")
+    monkeypatch.setattr("implicit_wmf.batch._PART_NUMBERS", 12 * 8)  # 8 users a part
+    monkeypatch.setattr(WMF, "recommend", interrupt_third_part)
+    code, out, err = run("recommend", "m", "-o", "lists")
+    message = "interrupted; 16 of 40 users are done, and the same command goes on from there\n"
+    assert (code, out, err) == (130, "", message)
+    code, _, err = run("recommend", "m", "-o", "lists", "-n", 9)
+    assert (code, "interrupted job of another question" in err, "--restart" in err) == (1, True, True)
+    code, out, _ = run("recommend", "m", "-o", "lists")
+    assert (code, "\n16 users of them had been done by an interrupted run\n" in out) == (0, True)
+    expected = pd.read_csv("lists.csv", dtype={"item": str})
+    pd.testing.assert_frame_equal(pd.read_parquet("lists"), expected, check_dtype=False)
+    calls.clear()
+    assert run("recommend", "m", "-o", "lists")[0] == 130
+    code, out, _ = run("recommend", "m", "-o", "lists", "-n", 9, "--restart")
+    assert (code, "wrote 360 recommendations" in out, "interrupted" in out) == (0, True, False)
+
+
+def test_recommend_interrupted_before_the_first_part(run, purchases, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2)
+    monkeypatch.setattr("implicit_wmf.batch.ListParts", interrupt)
+    assert run("recommend", "m", "-o", "lists") == (130, "", "interrupted\n")
+
+
 def test_evaluate_with_a_test_file_and_a_saved_model(run, purchases):
     late = purchases.day >= 7
     purchases[~late].to_csv("train.csv", index=False)
