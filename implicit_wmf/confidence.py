@@ -104,20 +104,21 @@ def weigh(counts: csr_array, config: WMFConfig, confidence: csr_array | None = N
         If a confidence or penalty overflows the precision of the factors, naming row and column, or a background has
         another length than its side.
     """
-    stored = _stored(counts, confidence, config)
+    stored = stored_cells(counts, confidence, config)
     transposed = stored.transposed()
-    user_scale = _background_scale("user_background", stored, config)
-    item_scale = _background_scale("item_background", transposed, config)
+    user_scale = background_scale("user_background", stored, config)
+    item_scale = background_scale("item_background", transposed, config)
     user_strength, item_strength = config.regularizations
     return Problem(
         stored=stored,
-        users=_weigh_rows(stored, user_scale, item_scale, user_strength, config),
-        items=_weigh_rows(transposed, item_scale, user_scale, item_strength, config),
+        users=weigh_rows(stored, user_scale, item_scale, user_strength, config),
+        items=weigh_rows(transposed, item_scale, user_scale, item_strength, config),
         config=config,
     )
 
 
-def _stored(counts: csr_array, confidence: csr_array | None, config: WMFConfig) -> StoredCells:
+def stored_cells(counts: csr_array, confidence: csr_array | None, config: WMFConfig) -> StoredCells:
+    """Take counts, or preferences with confidences, as what is known of the cells that either stores."""
     if confidence is not None:
         return _join(counts, confidence)
     if config.weighting == "raw":  # a stored 0 removes the cell from the objective
@@ -150,7 +151,7 @@ def _row_of_cells(indptr: NDArray[Any]) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
 
 
-def _background_scale(name: str, stored: StoredCells, config: WMFConfig) -> Floats:
+def background_scale(name: str, stored: StoredCells, config: WMFConfig) -> Floats:
     """Background factor of each row, of mean 1 so that a0 keeps its meaning; (rows,) float64."""
     scheme = getattr(config, name)
     rows, columns = stored.matrix.shape
@@ -199,9 +200,10 @@ class _Numbers(NamedTuple):
     coefficient: Any
 
 
-def _weigh_rows(
+def weigh_rows(
     stored: StoredCells, row_scale: Floats, column_scale: Floats, strength: float, config: WMFConfig
 ) -> WeightedRows:
+    """Make one side's rows of backgrounds of mean 1, and of the penalty that `strength` scales."""
     dtype = config.factor_dtype
     row_background = config.unobserved_weight * row_scale
     stored, bare = _without_background(stored, row_background, column_scale)

@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_array
 
-from ._cells import check_not_negative
-from ._ids import same_ids
 from .confidence import weigh
 from .config import WMFConfig
 from .errors import InputError
-from .factor_model import FactorModel, as_interactions, check_data_shape
-from .interactions import Interactions
+from .factor_model import as_interactions, check_data_shape
+from .folding import as_confidence
+from .growing import Growing
 from .persistence import SavedModel
 from .training import EpochRecord, compute_loss, epochs, initial_factors
 
 
-class WMF(FactorModel[WMFConfig]):
+class WMF(Growing):
     """Weighted matrix factorization by alternating least squares.
 
     With users i, items j, factors W (users x d) and H (items x d) it minimises
@@ -177,7 +175,7 @@ class WMF(FactorModel[WMFConfig]):
             held before if there was none.
         """
         interactions, config = as_interactions(data), self.config.snapshot()
-        weights = None if confidence is None else _as_confidence(confidence, interactions)
+        weights = None if confidence is None else as_confidence(confidence, interactions)
         problem = weigh(interactions.matrix, config, weights)
         start = initial_factors(interactions.shape, config)
         self._follow(
@@ -211,23 +209,6 @@ class WMF(FactorModel[WMFConfig]):
         check_data_shape("data", interactions.shape, expected, "the model was fitted on")
         weights = state.confidence if data is None else None
         if confidence is not None:
-            weights = _as_confidence(confidence, interactions)
+            weights = as_confidence(confidence, interactions)
         problem = weigh(interactions.matrix, state.config, weights)
         return compute_loss(problem, state.user_factors, state.item_factors, self.config.num_threads).total
-
-
-def _as_confidence(confidence: Any, data: Interactions) -> csr_array:
-    """Convert confidences that belong to the data; zeros of a dense array are stored."""
-    if isinstance(confidence, Interactions):
-        for name in ("users", "items"):
-            if not same_ids(getattr(confidence, name), getattr(data, name)):
-                raise InputError(f"confidence: its {name} are not those of data, in the same order")
-        matrix = confidence.matrix
-    else:
-        try:
-            matrix = Interactions.from_matrix(confidence, keep_zeros=True).matrix
-        except InputError as error:
-            raise InputError(f"confidence: {error}") from error
-    check_data_shape("confidence", matrix.shape, data.shape, "data is")
-    check_not_negative(matrix, "confidence")
-    return matrix

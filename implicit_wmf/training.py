@@ -27,7 +27,7 @@ Bounds = list[tuple[int, int]]
 
 # Fixed, so that sums do not depend on the number of threads: rows a BLAS call, and partial sums that are then added in
 # their order.
-_BLAS_ROWS = 1024
+BLAS_ROWS = 1024
 _PARTIAL_SUMS = 16
 # Row solves: enough blocks to balance, none so long (in nanoseconds) that Ctrl-C seems dead.
 _MIN_BLOCKS = 64
@@ -130,10 +130,10 @@ def half_sweep(
     `plan` goes from one sweep of the side to the next.
     """
     plan = plan or SidePlan(side.row_sizes, side.rows.kinds, config)
-    vectors, spectrum = _to_eigenbasis(fixed[0], side, config)
-    _rotate(*fixed, vectors, config)
+    vectors, spectrum = to_eigenbasis(fixed[0], side.column_background, config.num_threads)
+    rotate(*fixed, vectors, config)
     if plan.iterates:  # steps start from the rows as they are; exact rows are written without being read
-        _rotate(*solved, vectors, config)
+        rotate(*solved, vectors, config)
     failed = solve_side(side.rows, plan, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config.num_threads)
     if failed >= 0:
         strength = dict(zip(("user", "item"), config.regularizations, strict=True))[row_name]
@@ -145,9 +145,11 @@ def half_sweep(
     plan.learn()
 
 
-def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple[Array, NDArray[np.float64]]:
+def to_eigenbasis(
+    fixed: Array, scale: NDArray[np.float64], num_threads: int | None
+) -> tuple[Array, NDArray[np.float64]]:
     """Eigenvectors (as columns) and eigenvalues, padded to whole tiles, of the fixed side's Gram matrix."""
-    gram = gram_matrix(fixed, side.column_background, config.num_threads)
+    gram = gram_matrix(fixed, scale, num_threads)
     if not np.isfinite(gram).all():
         raise InputError(f"the factors overflow {fixed.dtype}: scale the values down, or use dtype='float64'")
     spectrum, vectors = np.linalg.eigh(gram)
@@ -162,7 +164,7 @@ def _to_eigenbasis(fixed: Array, side: WeightedRows, config: WMFConfig) -> tuple
 def gram_matrix(factors: Array, scale: NDArray[np.float64], num_threads: int | None) -> NDArray[np.float64]:
     """Sum of scale_j h_j h_j' in float64, (d, d); the same bits for any number of threads."""
     count, width = factors.shape
-    bounds = _even_bounds(count, min(_PARTIAL_SUMS, max(1, count // _BLAS_ROWS)))
+    bounds = _even_bounds(count, min(_PARTIAL_SUMS, max(1, count // BLAS_ROWS)))
     sums = [kernels.gram.make_sum(factors) for _ in bounds]
     rows, scale = kernels.jit.read_only(factors), kernels.jit.read_only(scale)
 
@@ -174,18 +176,18 @@ def gram_matrix(factors: Array, scale: NDArray[np.float64], num_threads: int | N
     return np.asarray(upper + np.triu(upper, 1).T)
 
 
-def _rotate(factors: Array, out: Array, vectors: Array, config: WMFConfig) -> None:
+def rotate(factors: Array, out: Array, vectors: Array, config: WMFConfig) -> None:
     """Write out = factors @ vectors; `out` may be `factors` itself."""
-    bounds = _even_bounds(len(factors), -(-len(factors) // _BLAS_ROWS))
+    bounds = _even_bounds(len(factors), -(-len(factors) // BLAS_ROWS))
 
-    def rotate(block: int) -> None:
+    def multiply(block: int) -> None:
         rows = slice(*bounds[block])
         if out is factors:
             out[rows] = factors[rows] @ vectors
         else:
             np.matmul(factors[rows], vectors, out=out[rows])
 
-    run_blocks(rotate, len(bounds), config.num_threads)
+    run_blocks(multiply, len(bounds), config.num_threads)
 
 
 def solve_side(

@@ -199,7 +199,8 @@ def test_popular_equals_the_plain_ranking(data):
 
 
 def test_popular_over_several_blocks(monkeypatch):
-    monkeypatch.setattr("implicit_wmf.evaluation.baselines._BLOCK_USERS", 7)
+    for limit in ("_MOST_USERS", "_LEAST_USERS"):
+        monkeypatch.setattr(f"implicit_wmf.ranking.{limit}", 7)
     dense = (np.random.default_rng(2).random((30, 12)) < 0.4).astype(float)
     dense[4] = 1
     ids, _ = MostPopular().fit(csr_array(dense)).recommend(np.arange(30)[::-1], N=5)
@@ -212,11 +213,11 @@ def test_popular_bare_index_gives_flat_arrays(train, user):
     ids, scores = MostPopular().fit(train).recommend(user, N=4)
     assert ids.tolist() == [0, 2, 3, 4]
     assert scores.tolist() == [3, 0, 0, 0]
-    assert (ids.dtype, scores.dtype) == (np.int64, np.float64)
+    assert (ids.dtype, scores.dtype) == (np.int32, np.float64)
 
 
 def test_popular_refuses_what_it_cannot_serve(train):
-    with pytest.raises(NotFittedError, match=r"call fit\(data\) first"):
+    with pytest.raises(NotFittedError, match="this MostPopular has no factors yet: call fit first"):
         MostPopular().recommend(0)
     model = MostPopular().fit(train)
     with pytest.raises(InputError, match="users holds 6 at position 1; indices run from 0 to 5"):
