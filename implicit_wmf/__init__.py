@@ -4,6 +4,7 @@ from .config import WMFConfig
 from .errors import InputError, MissingExtraError, NotFittedError
 from .interactions import Interactions
 from .model import WMF
+from .popularity import MostPopular
 from .training import EpochRecord
 
 __version__ = "0.1.0"
@@ -13,6 +14,7 @@ __all__ = [
     "InputError",
     "Interactions",
     "MissingExtraError",
+    "MostPopular",
     "NotFittedError",
     "WMFConfig",
 ]

@@ -171,12 +171,13 @@ def background_scale(name: str, stored: StoredCells, config: WMFConfig) -> Float
 def cells_of_rows(problem: Problem, start: int, stop: int) -> Cells:
     """Make the literal confidence and preference of the stored cells of users start to stop - 1."""
     side = problem.users
-    return _cells(problem.stored, side.row_background, side.column_background, (start, stop), problem.config)
+    return literal_cells(problem.stored, side.row_background, side.column_background, (start, stop), problem.config)
 
 
-def _cells(
+def literal_cells(
     stored: StoredCells, row_background: Floats, column_scale: Floats, rows: tuple[int, int], config: WMFConfig
 ) -> Cells:
+    """Make the literal confidence and preference of the stored cells of some rows, given the backgrounds."""
     start, stop = rows
     indptr = stored.matrix.indptr[start : stop + 1].astype(np.int64)
     span = slice(indptr[0], indptr[-1])
@@ -331,7 +332,7 @@ def _fill(
     totals = np.empty(stored.matrix.shape[0])
     for start, stop in _chunks(stored.matrix.indptr):
         with np.errstate(over="ignore", invalid="ignore"):
-            cells = _cells(stored, *scales, (start, stop), config)
+            cells = literal_cells(stored, *scales, (start, stop), config)
             row_of_cell = _row_of_cells(cells.indptr)
             weight = cells.confidence - np.where(bare[start:stop][row_of_cell], 0.0, cells.background)
             target = cells.confidence * cells.preference

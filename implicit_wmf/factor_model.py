@@ -11,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .ann import Exporting
 from .batch import BatchRecommending
 from .errors import InputError, NotFittedError
 from .interactions import Interactions
 from .parameters import Config, is_array
 from .persistence import ModelKind, SavedModel, load_model, save_model
+from .scoring import Scoring
+from .similarity import Similar
 from .threads import single_threaded_blas, thread_limit
 
 Array = NDArray[Any]
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-class FactorModel(BatchRecommending, Generic[ConfigT]):
+class FactorModel(BatchRecommending, Scoring, Similar, Exporting, Generic[ConfigT]):
     """Users' and items' factors whose inner products predict, and what can be done with them once they are fitted.
 
     Subclasses name the classes of their hyper-parameters and history records, and fit.

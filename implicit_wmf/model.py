@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from .confidence import weigh
 from .config import WMFConfig
 from .errors import InputError
+from .explaining import Explaining
 from .factor_model import as_interactions, check_data_shape
 from .folding import as_confidence
 from .growing import Growing
@@ -16,7 +17,7 @@ from .persistence import SavedModel
 from .training import EpochRecord, compute_loss, epochs, initial_factors
 
 
-class WMF(Growing):
+class WMF(Explaining, Growing):
     """Weighted matrix factorization by alternating least squares.
 
     With users i, items j, factors W (users x d) and H (items x d) it minimises

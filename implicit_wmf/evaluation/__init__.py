@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .baselines import MostPopular
+from ..popularity import MostPopular
 from .evaluate import Recommender, compare, evaluate
 from .metrics import METRICS, Metric, parse_metric, score_lists
 from .split import new_pairs, split_by_time, split_last

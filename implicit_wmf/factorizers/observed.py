@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InputError
 from ..factor_model import FactorModel, check_data_shape
 from ..persistence import SavedModel
+from ..scoring import check_pairs
 from .observed_config import ObservedMFConfig
-from .observed_data import as_ratings, check_pairs
+from .observed_data import as_ratings
 from .observed_training import Vectors, compute_loss, epochs, mean_rating, pose, start
 from .records import IterationRecord
 from .saved import check_extra

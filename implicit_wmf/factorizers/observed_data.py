@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from ..errors import InputError
@@ -13,7 +13,6 @@ from ..interactions import Interactions
 from ..objectives.cells import values_at
 from ..objectives.inputs import real_matrix
 from ..objectives.squares import observed_cells
-from ..ranking import check_indices
 
 Positions = NDArray[np.int64]
 
@@ -61,29 +60,3 @@ def _select(ratings: Any, observed: Any) -> Interactions:
     cells = observed_cells(observed, matrix.shape)
     values = values_at("ratings", matrix, cells)
     return Interactions.from_triples(cells.rows, cells.columns, values, shape=cells.shape, users=users, items=items)
-
-
-def check_pairs(users: ArrayLike, items: ArrayLike, shape: tuple[int, int]) -> tuple[Positions, Positions]:
-    """Convert positions of users and items, scalars or arrays of any shape, and broadcast them together.
-
-    Raises
-    ------
-    InputError
-        If there is anything but whole numbers below the side of `shape` in them, or the shapes do not fit.
-    """
-    rows, columns = _positions("users", users, shape[0]), _positions("items", items, shape[1])
-    try:
-        rows, columns = np.broadcast_arrays(rows, columns)
-    except ValueError as error:
-        raise InputError(
-            f"users and items have shapes {rows.shape} and {columns.shape}, which do not broadcast together"
-        ) from error
-    return rows, columns
-
-
-def _positions(name: str, given: ArrayLike, count: int) -> Positions:
-    try:
-        array = np.asarray(given)
-    except ValueError as error:
-        raise InputError(f"{name} must be one index or an array of them ({error})") from error
-    return check_indices(name, array.reshape(-1), count).reshape(array.shape)

@@ -1,0 +1,84 @@
+"""Scores of pairs of users and items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import InputError
+from .ranking import check_indices
+from .recommending import Recommending
+
+Positions = NDArray[np.int64]
+
+# Pairs whose factors are gathered at a time.
+_CHUNK = 1 << 16
+
+
+class Scoring(Recommending):
+    """Scores of pairs, for every estimator that recommends."""
+
+    def score(self, users: int | ArrayLike, items: int | ArrayLike) -> Any:
+        """Score pairs of users and items as `recommend` does: w_i . h_j, with whatever else an estimator adds.
+
+        Parameters
+        ----------
+        users, items : int or array of int
+            Positions, not raw ids (`interactions.user_indices` and `item_indices` look those up), broadcast together:
+            ``score(users[:, None], items)`` is a table of all pairs.
+
+        Returns
+        -------
+        float64 array of their common shape, or float for two ints
+            Summed in float64, so that `recommend`'s float32 scores differ in their last digits.
+
+        Raises
+        ------
+        InputError
+            For positions out of range, and shapes that do not broadcast; names the argument and the place.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from implicit_wmf import MostPopular
+        >>> model = MostPopular().fit(np.array([[1, 0, 1], [0, 0, 1]]))
+        >>> model.score([0, 1], [2, 0]).tolist()
+        [2.0, 1.0]
+        """
+        state = self._state()
+        rows, columns = check_pairs(users, items, (len(state.user_factors), len(state.item_factors)))
+        out = np.empty(rows.shape)
+        flat, row, column = out.reshape(-1), rows.reshape(-1), columns.reshape(-1)
+        for begin in range(0, flat.size, _CHUNK):
+            span = slice(begin, begin + _CHUNK)
+            vectors, item_vectors = self._scoring_factors(row[span])
+            flat[span] = np.einsum("tk,tk->t", vectors, item_vectors[column[span]], dtype=np.float64)
+        return out if out.ndim else float(out)
+
+
+def check_pairs(users: ArrayLike, items: ArrayLike, shape: tuple[int, int]) -> tuple[Positions, Positions]:
+    """Convert positions of users and items, scalars or arrays of any shape, and broadcast them together.
+
+    Raises
+    ------
+    InputError
+        If there is anything but whole numbers below the side of `shape` in them, or the shapes do not fit.
+    """
+    rows, columns = _positions("users", users, shape[0]), _positions("items", items, shape[1])
+    try:
+        rows, columns = np.broadcast_arrays(rows, columns)
+    except ValueError as error:
+        raise InputError(
+            f"users and items have shapes {rows.shape} and {columns.shape}, which do not broadcast together"
+        ) from error
+    return rows, columns
+
+
+def _positions(name: str, given: ArrayLike, count: int) -> Positions:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InputError(f"{name} must be one index or an array of them ({error})") from error
+    return check_indices(name, array.reshape(-1), count).reshape(array.shape)
