@@ -17,9 +17,10 @@ from .threads import available_threads, run_blocks
 Array = NDArray[Any]
 Ids = NDArray[np.int32]
 
-# Users a block, between which Ctrl-C is seen: items are transposed once a block, so many users pay less for it; and
-# with few users, a block for each thread.
-_MOST_USERS, _LEAST_USERS = 256, 16
+# Users a block: items are transposed once a block, so many users pay less for it. Between blocks Ctrl-C is seen, so
+# that none may take more multiplications than this, half a second's; with few users each thread has a block.
+_MOST_USERS, _LEAST_USERS = 1024, 16
+_BLOCK_WORK = 4e10
 
 
 class Catalogue:
@@ -77,8 +78,7 @@ def recommend(
     scores = np.full((users, N), np.nan, dtype=vectors.dtype)
     left_out, own = _cells(seen, users), _cells(allowed, users)
     vectors = kernels.jit.whole_tiles(vectors)
-    threads = num_threads or available_threads()
-    length = min(_MOST_USERS, max(_LEAST_USERS, -(-users // threads)))
+    length = _block_length(users, catalogue.factors.size, num_threads or available_threads())
     scratches: list[Any] = []  # as many as threads, in the end
     kept = min(N, count)  # longer lists run short
     places = _table_places(np.diff(left_out.indptr), length)
@@ -101,6 +101,13 @@ def recommend(
 
     run_blocks(rank, -(-users // length), num_threads)
     return ids, scores
+
+
+def _block_length(users: int, numbers: int, threads: int) -> int:
+    """Users a block, for as many blocks a thread as any other; `numbers` are those of the items' factors."""
+    most = int(min(_MOST_USERS, max(_LEAST_USERS, _BLOCK_WORK // numbers)))
+    blocks = threads * -(-users // (threads * most))
+    return max(_LEAST_USERS, -(-users // max(blocks, 1)))
 
 
 def _table_places(counts: NDArray[np.int64], length: int) -> int:

@@ -47,21 +47,27 @@ class Pools(NamedTuple):
     scores: Any  # (users, N and some)
     items: Any  # int32, of the same shape
     lengths: Any  # int64 (users)
-    thresholds: Any  # (users), inf for padding
+
+
+class Lanes(NamedTuple):
+    """Users whose search goes on, in whole tiles; those whose search has ended make room for others."""
+
+    vectors: Any  # (tiles, d, tile): transposed
+    slots: Any  # int64 (users): which pool is the user's
+    norms: Any  # float64 (users)
+    thresholds: Any  # (users): the worst score of the N best so far, inf for padding
 
 
 class Scratch(NamedTuple):
     """Working memory of one thread."""
 
     pools: Pools
-    users: Any  # (tiles, d, tile): transposed
+    users: Lanes
     panels: Any  # (PANELS, d, tile): transposed
     tile: Any  # (tile, tile): scores of a panel's items for a tile's users
     hits: Any  # uint64 (any): a bit for each score of the tile that reached its user's threshold
-    norms: Any  # float64 (users)
     tables: Any  # int64 (users + 1): where each user's table begins
     seen: Any  # int32: tables of the items to leave out, -1 for an empty place
-    active: Any  # int64 (tiles): those whose search goes on
     picks: Any  # int32 (tile)
     order: Any  # int32 (tile): a panel of a user's own items
     ones: Any  # (d)
@@ -78,16 +84,18 @@ def make_scratch(users: int, places: int, factors: Any, N: int) -> Scratch:
             np.empty((tiles * tile, capacity), dtype),
             np.empty((tiles * tile, capacity), np.int32),
             np.empty(tiles * tile, np.int64),
+        ),
+        Lanes(
+            aligned((tiles, width, tile), dtype),
+            np.empty(tiles * tile, np.int64),
+            np.empty(tiles * tile),
             aligned((tiles * tile,), dtype),
         ),
-        users=aligned((tiles, width, tile), dtype),
         panels=aligned((PANELS, width, tile), dtype),
         tile=aligned((tile, tile), dtype),
         hits=np.empty(tile * tile // 64, np.uint64),
-        norms=np.empty(tiles * tile),
         tables=np.zeros(tiles * tile + 1, np.int64),
         seen=np.empty(places, np.int32),
-        active=np.empty(tiles, np.int64),
         picks=np.empty(tile, np.int32),
         order=np.empty(tile, np.int32),
         ones=np.ones(max(width, tile), dtype),
@@ -267,16 +275,18 @@ def _is_seen(item, slot, scratch):
 
 
 @inner
-def _offer(score, item, slot, N, pools):
-    """Put an item into the pool at `slot`, and raise the threshold where that shows what the N best are."""
+def _offer(score, item, lane, N, scratch):
+    """Put an item into a user's pool, and raise the threshold where that shows what the N best are."""
+    slot = scratch.users.slots[lane]
+    pools = scratch.pools
     scores, items = pools.scores[slot], pools.items[slot]
     length = pools.lengths[slot]
     scores[length], items[length] = score, item
     length += 1
     if length == N:
-        pools.thresholds[slot] = _lowest(scores, N)
+        scratch.users.thresholds[lane] = _lowest(scores, N)
     elif length == scores.size:
-        pools.thresholds[slot] = _cut(scores, items, length, N)
+        scratch.users.thresholds[lane] = _cut(scores, items, length, N)
         length = N
     pools.lengths[slot] = length
 
@@ -290,11 +300,11 @@ def _take_hits(order, first, t, N, scratch):
         while bits != 0:
             r, c = divmod(word * 64 + simd.lowest_bit(bits), lanes)
             bits &= bits - np.uint64(1)
-            item, slot = order[first + r], t * lanes + c
+            item, lane = order[first + r], t * lanes + c
             # an earlier item of the panel may have raised the threshold since
-            reached = item >= 0 and scratch.tile[r, c] >= scratch.pools.thresholds[slot]
-            if reached and not _is_seen(item, slot, scratch):
-                _offer(scratch.tile[r, c], item, slot, N, scratch.pools)
+            reached = item >= 0 and scratch.tile[r, c] >= scratch.users.thresholds[lane]
+            if reached and not _is_seen(item, scratch.users.slots[lane], scratch):
+                _offer(scratch.tile[r, c], item, lane, N, scratch)
 
 
 @inner
@@ -308,19 +318,19 @@ def _load_rows(source, picks, ones, out):
 def _load_users(start, stop, vectors, seen, t, scratch):
     """Transpose a tile of users, and begin their search."""
     lanes = scratch.tile.shape[0]
-    for c in range(lanes):
-        slot = t * lanes + c
-        user = min(start + slot, stop - 1)
-        scratch.picks[c] = user
-        scratch.pools.thresholds[slot] = -np.inf if start + slot < stop else np.inf
-        scratch.pools.lengths[slot] = 0
-        if start + slot < stop:
-            _note_seen(seen, user, slot, scratch)
+    for lane in range(t * lanes, (t + 1) * lanes):
+        user = min(start + lane, stop - 1)
+        scratch.picks[lane - t * lanes] = user
+        scratch.users.slots[lane] = lane
+        scratch.users.thresholds[lane] = -np.inf if start + lane < stop else np.inf
+        scratch.pools.lengths[lane] = 0
+        if start + lane < stop:
+            _note_seen(seen, user, lane, scratch)
         square = 0.0
         for k in range(vectors.shape[1]):
             square += np.float64(vectors[user, k]) * np.float64(vectors[user, k])
-        scratch.norms[slot] = math.sqrt(square) * (1 + _MARGIN)
-    _load_rows(vectors, scratch.picks, scratch.ones, scratch.users[t])
+        scratch.users.norms[lane] = math.sqrt(square) * (1 + _MARGIN)
+    _load_rows(vectors, scratch.picks, scratch.ones, scratch.users.vectors[t])
 
 
 @inner
@@ -332,32 +342,52 @@ def _load_panel(order, first, factors, panel, scratch):
 
 
 @inner
-def _may_go_on(t, norm, scratch):
-    """Whether an item of this norm could still enter the list of a user of the tile."""
-    lanes = scratch.tile.shape[0]
-    for slot in range(t * lanes, (t + 1) * lanes):
-        if not scratch.norms[slot] * norm < scratch.pools.thresholds[slot]:
-            return True
-    return False
+def _may_go_on(lane, norm, N, scratch):
+    """Whether an item of this norm could still enter a user's list."""
+    slot, users, pools = scratch.users.slots[lane], scratch.users, scratch.pools
+    if pools.lengths[slot] > N:  # what came since the last cut may have raised the threshold
+        users.thresholds[lane] = _cut(pools.scores[slot], pools.items[slot], pools.lengths[slot], N)
+        pools.lengths[slot] = N
+    return not users.norms[lane] * norm < users.thresholds[lane]
 
 
 @inner
-def _keep_active(remaining, norm, scratch):
-    """Drop the tiles of users whose search has ended; returns how many are left."""
-    kept = 0
-    for a in range(remaining):
-        t = scratch.active[a]
-        if _may_go_on(t, norm, scratch):
-            scratch.active[kept] = t
-            kept += 1
-    return kept
+def _move_lane(users, source, target):
+    """Give a user the place of one whose search has ended."""
+    lanes = users.vectors.shape[2]
+    for k in range(users.vectors.shape[1]):
+        users.vectors[target // lanes, k, target % lanes] = users.vectors[source // lanes, k, source % lanes]
+    users.slots[target] = users.slots[source]
+    users.norms[target] = users.norms[source]
+    users.thresholds[target] = users.thresholds[source]
+
+
+@inner
+def _close_ranks(tiles, norm, N, scratch):
+    """Move users whose search goes on together, if that saves an eighth of the tiles; returns how many there are."""
+    users, lanes = scratch.users, scratch.tile.shape[0]
+    going_on = 0
+    for lane in range(tiles * lanes):
+        going_on += 1 if _may_go_on(lane, norm, N, scratch) else 0
+    needed = (going_on + lanes - 1) // lanes
+    if (tiles - needed) * 8 < tiles:
+        return tiles
+    target = 0
+    for source in range(tiles * lanes):
+        if _may_go_on(source, norm, N, scratch):
+            if source > target:
+                _move_lane(users, source, target)
+            target += 1
+    for lane in range(target, needed * lanes):
+        users.thresholds[lane] = np.inf
+    return needed
 
 
 @inner
 def _score_panel(order, first, panel, t, N, scratch):
     """Score a loaded panel, whose items begin at `first` of the order, for a tile of users."""
     if simd.score_tile(
-        scratch.users[t], scratch.panels[panel], scratch.panels.shape[1], scratch.pools.thresholds,
+        scratch.users.vectors[t], scratch.panels[panel], scratch.panels.shape[1], scratch.users.thresholds,
         t * scratch.tile.shape[0], scratch.tile, scratch.hits,
     ):  # fmt: skip
         _take_hits(order, first, t, N, scratch)
@@ -383,20 +413,19 @@ def top_items(start, stop, vectors, catalogue, seen, scratch, ids, scores):
     """
     order, norms, factors = catalogue
     lanes, N = scratch.tile.shape[0], ids.shape[1]
-    remaining = (stop - start + lanes - 1) // lanes
-    for t in range(remaining):
+    tiles = (stop - start + lanes - 1) // lanes
+    for t in range(tiles):
         _load_users(start, stop, vectors, seen, t, scratch)
-        scratch.active[t] = t
     for begin in range(0, norms.size, PANELS):
-        remaining = _keep_active(remaining, norms[begin], scratch)
-        if remaining == 0:
+        tiles = _close_ranks(tiles, norms[begin], N, scratch)
+        if tiles == 0:
             break
         count = min(PANELS, norms.size - begin)
         for p in range(count):
             _load_panel(order, (begin + p) * lanes, factors, p, scratch)
-        for a in range(remaining):
+        for t in range(tiles):
             for p in range(count):
-                _score_panel(order, (begin + p) * lanes, p, scratch.active[a], N, scratch)
+                _score_panel(order, (begin + p) * lanes, p, t, N, scratch)
     for slot in range(stop - start):
         _write_list(slot, N, scratch.pools, ids[start + slot], scores[start + slot])
 
