@@ -98,7 +98,7 @@ class Exporting(Recommending):
         Examples
         --------
         >>> model.to_usearch("items.usearch")  # doctest: +SKIP
-        IndexQuality(recall=0.9542, users=1000)
+        IndexQuality(recall=0.9424, users=1000)
         >>> from usearch.index import Index  # doctest: +SKIP
         >>> found = Index.restore("items.usearch").search(np.append(model.user_factors[7], 0), 10)  # doctest: +SKIP
         >>> found.keys, 1 - found.distances  # ids and scores  # doctest: +SKIP

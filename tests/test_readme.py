@@ -26,3 +26,16 @@ def test_two_commands_do_the_set_up():
     assert all(command.startswith("python3 -m venv ") for command in commands)
     assert commands[0].endswith("demo")
     assert commands[1].endswith("pytest -q")
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+def test_the_tour_of_recommending_runs(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parent.parent / "docs" / "recommending.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "recommending.md", "exec"), names)
+    assert names["table"].user.tolist().count("somebody new") == 5
+    assert names["summary"].users == names["reco"]["user_id"].nunique() == len(names["model"].user_factors)
+    assert len(names["reasons"].ids) == 10
