@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -170,6 +170,15 @@ def wanted_ids(ids: Any, name: str) -> pd.Index:
     """One id or a sequence of ids as an index."""
     single = isinstance(ids, (tuple, frozenset)) or pd.api.types.is_scalar(ids) or not pd.api.types.is_list_like(ids)
     return flat_index([ids] if single else ids, name)
+
+
+def as_ids(index: pd.Index, texts: Sequence[str], name: str) -> pd.Index:
+    """Ids whose text was typed; InputError names the unknown ones."""
+    places = {str(value): place for place, value in enumerate(index)}
+    unknown = [text for text in texts if text not in places]
+    if unknown:
+        raise InputError(f"{name}: no {spell(unknown)}; the data hold {len(index)}, such as {spell(index[:2])}")
+    return index.take([places[text] for text in texts])
 
 
 def positions_of(index: pd.Index, ids: Any, name: str) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from . import __version__
 from ._batch_command import write_parts
 from ._batch_folder import check_target
 from ._held_out import read_held_out, read_train, split_table
-from ._ids import spell
+from ._ids import as_ids, spell
 from ._wording import comparison_table, count, option, summary
 from .config import WMFConfig
 from .demo import run_demo
@@ -46,6 +46,7 @@ app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pre
 Input = Annotated[
     Path, typer.Argument(metavar="INPUT", help="Interactions: a table (.csv, .tsv, .parquet) or a scipy matrix (.npz).")
 ]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
 User = Annotated[str | None, typer.Option("--user", help="Column of user ids.")]
 Item = Annotated[str | None, typer.Option("--item", help="Column of item ids.")]
 Value = Annotated[str | None, typer.Option("--value", help="Column of counts; without it every line counts 1.")]
@@ -198,7 +199,7 @@ def _keep_interrupted(model: WMF, output: Path) -> None:
 @app.command()
 def recommend(
     ctx: typer.Context,
-    model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
+    model_folder: Model,
     output: Annotated[
         Path,
         typer.Option(
@@ -266,7 +267,45 @@ def _chosen_users(path: Path, column: str, model: WMF, skip_unknown: bool) -> pd
 
 
 @app.command()
-def info(model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]) -> None:
+def similar(
+    model_folder: Model,
+    items: Annotated[list[str] | None, typer.Option("--item", help="Id of an item; may be repeated.")] = None,
+    users: Annotated[list[str] | None, typer.Option("--user", help="Id of a user, in place of items.")] = None,
+    n: Number = 10,
+) -> None:
+    """Show the items (or users) most similar to some, by cosine."""
+    if bool(items) == bool(users):
+        raise typer.BadParameter("name one item or more with --item, or users with --user")
+    model = WMF.load(model_folder)
+    data = model.interactions
+    if items:
+        frame = model.similar_items_frame(as_ids(data.items, items, "items"), n, include_self=False)
+    else:
+        frame = model.similar_users_frame(as_ids(data.users, users or [], "users"), n, include_self=False)
+    typer.echo(frame.to_string(index=False, float_format=lambda number: f"{number:.4f}"))
+
+
+@app.command()
+def explain(
+    model_folder: Model,
+    user: Annotated[str, typer.Option("--user", help="Id of the user.")],
+    item: Annotated[str, typer.Option("--item", help="Id of the item.")],
+    n: Number = 10,
+) -> None:
+    """Show what each of a user's items adds to the score of an item."""
+    model = WMF.load(model_folder)
+    data = model.interactions
+    rows = data.user_indices(as_ids(data.users, [user], "users"))
+    columns = data.item_indices(as_ids(data.items, [item], "items"))
+    reasons = model.explain(rows[0], columns[0], n)
+    found = reasons.ids >= 0
+    typer.echo(f"score {reasons.score:.4f}, of which")
+    frame = pd.DataFrame({"item": data.items.take(reasons.ids[found]), "adds": reasons.contributions[found]})
+    typer.echo(frame.to_string(index=False, float_format=lambda number: f"{number:+.4f}"))
+
+
+@app.command()
+def info(model_folder: Model) -> None:
     """Show what a saved model was fitted on, how, and what its loss came to."""
     model = WMF.load(model_folder)
     config = model.config

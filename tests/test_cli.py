@@ -83,6 +83,30 @@ def test_fit_recommend_info_and_evaluate(run, purchases):
     assert "over 40 users" in out
 
 
+def test_similar_and_explain(run, purchases):
+    run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 4, "--random-state", 0)
+    model = WMF.load("m")
+    code, out, err = run("similar", "m", "--item", "003", "--item", "004", "--n", 3)
+    assert (code, err) == (0, "")
+    assert out.split()[4:7] == ["003", model.similar_items_frame(["003"], 2).similar[1], "1"]
+    assert len(out.splitlines()) == 7
+    code, out, _ = run("similar", "m", "--user", "u07", "--n", 2)
+    assert (code, out.split()[4]) == (0, "u07")
+    code, out, _ = run("explain", "m", "--user", "u07", "--item", "004", "--n", 40)
+    lines = out.splitlines()
+    assert (code, len(lines)) == (0, 12)  # each of the ten past items
+    total = sum(float(line.split()[1]) for line in lines[2:])
+    assert total == pytest.approx(float(lines[0].split()[1].rstrip(",")), abs=1e-3)
+    for arguments, message in (
+        (("similar", "m"), "name one item or more with --item"),
+        (("similar", "m", "--item", "999"), "items: no '999'; the data hold 30, such as '000', '001'"),
+        (("explain", "m", "--user", "zoe", "--item", "004"), "users: no 'zoe'"),
+    ):
+        code, _, err = run(*arguments)
+        assert code != 0
+        assert message in err
+
+
 def test_recommend_to_some_users(run, purchases):
     run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2)
     pd.DataFrame({"id": ["u07", "u01"]}).to_csv("some.csv", index=False)
