@@ -20,6 +20,7 @@ from ._ids import plain
 from ._list_parts import ListParts
 from .errors import InputError
 from .persistence import SavedModel
+from .pinning import pinned
 from .recommending import Recommending
 
 # Numbers of users' factors and lists that a part holds: some 57,000 users at d = 64 and N = 10, a few seconds' work.
@@ -55,6 +56,7 @@ class BatchSummary:
 class BatchRecommending(Recommending):
     """The part of an estimator that recommends to everyone, on disk."""
 
+    @pinned
     def recommend_all(
         self,
         path: PathLike,

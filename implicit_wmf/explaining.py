@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from .confidence import StoredCells, literal_cells, stored_cells
 from .config import WMFConfig
 from .factor_model import FactorModel
 from .new_rows import background_scales
-from .persistence import SavedModel
+from .pinning import pinned
 from .scoring import check_pairs
 from .threads import single_threaded_blas
 from .training import gram_matrix
@@ -63,8 +64,7 @@ class _Reasons(NamedTuple):
 class Explaining(FactorModel[WMFConfig]):
     """Reasons for predictions of a model whose rows are solved in closed form."""
 
-    _explained: tuple[SavedModel, _UserSide] | None = None
-
+    @pinned
     def explain(self, users: int | ArrayLike, items: int | ArrayLike, N: int = 10) -> Explanation:
         """Say which of a user's items made the prediction for an item, and by how much.
 
@@ -76,8 +76,10 @@ class Explaining(FactorModel[WMFConfig]):
         with s_ijk the similarity of j and k in the eyes of user i (Hu, Koren and Volinsky 2008, section 5).
 
         The score is that of factors solved afresh from the fitted data against the fitted item factors, in float64.
-        The stored `user_factors`, which `recommend` ranks by, were solved before the items' last half-sweep: the two
-        agree as far as the fit has converged.
+        The stored `user_factors`, which `recommend` and `score` use, were solved before the items' last half-sweep: the
+        two agree as far as the fit has converged. On 50 x 80 random counts with d = 8 they differed by 12 % (median)
+        after 3 epochs, 1.6 % after 15 and 0.4 % after 100. The scores explained here are those of
+        ``recommend(user_items=...)``.
 
         Parameters
         ----------
@@ -113,7 +115,8 @@ class Explaining(FactorModel[WMFConfig]):
         scores = np.empty(rows.size)
         ids = np.full((rows.size, length), -1, np.int32)
         contributions = np.full((rows.size, length), np.nan)
-        with single_threaded_blas():
+        # to find the BLAS libraries takes as long as a pair or two
+        with single_threaded_blas() if rows.size > _PAIRS else nullcontext():
             for user, pairs in _by_user(rows.reshape(-1)):
                 reasons = self._reasons(user)
                 for begin in range(0, pairs.size, _PAIRS):
@@ -146,13 +149,15 @@ class Explaining(FactorModel[WMFConfig]):
     def _user_side(self) -> _UserSide:
         """Prepare what users have in common; it is kept for the next question."""
         state = self._state()
-        if self._explained is None or self._explained[0] is not state:
+
+        def make() -> _UserSide:
             stored = stored_cells(state.interactions.matrix, state.confidence, state.config)
             users, items = background_scales(stored, state.config)
             gram = gram_matrix(state.item_factors, items, self._threads())
-            side = _UserSide(stored, state.config.unobserved_weight * users, items, gram)
-            self._explained = state, side
-        return self._explained[1]
+            return _UserSide(stored, state.config.unobserved_weight * users, items, gram)
+
+        side: _UserSide = state.derive("explain", make)
+        return side
 
 
 def _by_user(rows: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:

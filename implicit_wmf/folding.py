@@ -16,7 +16,7 @@ from .errors import InputError
 from .factor_model import FactorModel, as_interactions, check_data_shape
 from .interactions import Interactions
 from .new_rows import SIDES, FittedSide
-from .persistence import SavedModel
+from .pinning import pinned
 
 Array = NDArray[Any]
 
@@ -24,8 +24,7 @@ Array = NDArray[Any]
 class Folding(FactorModel[WMFConfig]):
     """Factors of users and items that were not in training."""
 
-    _sides: tuple[SavedModel, dict[str, FittedSide]] | None = None
-
+    @pinned
     def fold_in_users(self, user_items: Any, *, confidence: Any = None) -> Array:
         """Solve factors of users who were not in training, or whose items have changed; the model stays as it is.
 
@@ -62,6 +61,7 @@ class Folding(FactorModel[WMFConfig]):
         """
         return self._fold_in("user", user_items, confidence)
 
+    @pinned
     def fold_in_items(self, user_items: Any, *, confidence: Any = None) -> Array:
         """Solve factors of items that were not in training, or whose users have changed; the model stays as it is.
 
@@ -137,15 +137,13 @@ class Folding(FactorModel[WMFConfig]):
     def _fitted_side(self, side: str) -> FittedSide:
         """Prepare a side of the model; it is kept for the next call."""
         state = self._state()
-        if self._sides is None or self._sides[0] is not state:
-            self._sides = state, {}
-        sides = self._sides[1]
-        if side not in sides:
-            sides[side] = FittedSide.of(side, state)
-        return sides[side]
+        fitted: FittedSide = state.derive(("fold in", side), lambda: FittedSide.of(side, state))
+        return fitted
 
     def _vectors_of(self, user_items: csr_array) -> Array:
         state = self._state()
+        if user_items.shape[0] == 0:
+            return np.empty((0, state.item_factors.shape[1]), state.item_factors.dtype)
         if state.confidence is not None:
             raise InputError(
                 "user_items: the model was fitted with confidences, which are needed for new users too: "

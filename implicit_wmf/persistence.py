@@ -9,7 +9,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +58,13 @@ class SavedModel:
     history: list[Any]
     confidence: csr_array | None = None  # canonical, of the shape of the interactions
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # what else the estimator keeps, by name
+    _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def derive(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what was prepared from this state under a key, or make it; of several threads, the first one's."""
+        if key not in self._derived:
+            self._derived.setdefault(key, make())
+        return self._derived[key]
 
 
 def is_model(path: PathLike) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from . import kernels
 from .errors import InputError
@@ -21,6 +21,7 @@ Ids = NDArray[np.int32]
 # that none may take more multiplications than this, half a second's; with few users each thread has a block.
 _MOST_USERS, _LEAST_USERS = 1024, 16
 _BLOCK_WORK = 4e10
+_BLOCK_ENTRIES = 1 << 22  # of all lists of a block, which take 16 bytes each
 
 
 class Catalogue:
@@ -35,14 +36,28 @@ class Catalogue:
     """
 
     def __init__(self, factors: Array, candidates: Ids) -> None:
-        self.factors = kernels.jit.whole_tiles(factors)
         chosen = factors if candidates.size == len(factors) else factors[candidates]
         norms = np.sqrt(np.einsum("jk,jk->j", chosen, chosen, dtype=np.float64))
-        falling = np.argsort(-norms, kind="stable")
+        # rounded: norms that are equal but for rounding keep the order of memory, in which they are found sooner
+        falling = np.argsort(-np.round(norms / (norms.max(initial=0) or 1), 5), kind="stable")
+        self._set(kernels.jit.whole_tiles(factors), candidates[falling], norms[falling])
+
+    def _set(self, factors: Array, order: Ids, norms: NDArray[np.float64]) -> None:
+        self.factors, self._order, self._norms = factors, order, norms
         tile = kernels.jit.VECTOR_BYTES // factors.itemsize
-        order = np.full(-(-norms.size // tile) * tile, -1, np.int32)
-        order[: norms.size] = candidates[falling]
-        self.items = kernels.ranking.Catalogue(order, np.ascontiguousarray(norms[falling][::tile]), self.factors)
+        padded = np.full(-(-order.size // tile) * tile, -1, np.int32)
+        padded[: order.size] = order
+        bounds = np.maximum.accumulate(norms[::-1])[::-1][::tile]
+        self.items = kernels.ranking.Catalogue(padded, np.ascontiguousarray(bounds), factors)
+
+    def subset(self, candidates: Ids) -> Catalogue:
+        """Make the catalogue of some of the items, without looking at their factors."""
+        wanted = np.zeros(len(self.factors), dtype=bool)
+        wanted[candidates] = True
+        kept = wanted[self._order]
+        some = object.__new__(Catalogue)
+        some._set(self.factors, self._order[kept], self._norms[kept])
+        return some
 
 
 def recommend(
@@ -78,9 +93,9 @@ def recommend(
     scores = np.full((users, N), np.nan, dtype=vectors.dtype)
     left_out, own = _cells(seen, users), _cells(allowed, users)
     vectors = kernels.jit.whole_tiles(vectors)
-    length = _block_length(users, catalogue.factors.size, num_threads or available_threads())
-    scratches: list[Any] = []  # as many as threads, in the end
     kept = min(N, count)  # longer lists run short
+    length = _block_length(users, catalogue.factors.size, kept, num_threads or available_threads())
+    scratches: list[Any] = []  # as many as threads, in the end
     places = _table_places(np.diff(left_out.indptr), length)
 
     def rank(block: int) -> None:
@@ -103,9 +118,9 @@ def recommend(
     return ids, scores
 
 
-def _block_length(users: int, numbers: int, threads: int) -> int:
+def _block_length(users: int, numbers: int, N: int, threads: int) -> int:
     """Users a block, for as many blocks a thread as any other; `numbers` are those of the items' factors."""
-    most = int(min(_MOST_USERS, max(_LEAST_USERS, _BLOCK_WORK // numbers)))
+    most = int(min(_MOST_USERS, max(_LEAST_USERS, min(_BLOCK_WORK // numbers, _BLOCK_ENTRIES // N))))
     blocks = threads * -(-users // (threads * most))
     return max(_LEAST_USERS, -(-users // max(blocks, 1)))
 
@@ -173,20 +188,26 @@ def select_candidates(count: int, items: ArrayLike | None, filter_items: ArrayLi
     return np.flatnonzero(allowed).astype(np.int32)
 
 
-def check_cells(name: str, matrix: Any, shape: tuple[int, int]) -> csr_array:
-    """Convert a sparse or dense matrix to canonical CSR of a given shape.
+def check_cells(name: str, matrix: Any, shape: tuple[int | None, int]) -> csr_array:
+    """Convert a sparse or dense matrix to canonical CSR of a given shape, of any number of rows for None.
 
     Raises
     ------
     InputError
         If it is malformed or of another shape; names it and both shapes.
     """
-    try:
-        cells = Interactions.from_matrix(matrix).matrix
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    if cells.shape != shape:
-        raise InputError(f"{name} has shape {cells.shape}; {shape} is needed, a row for each user")
+    if isinstance(matrix, Interactions):
+        cells = matrix.matrix
+    elif issparse(matrix) and matrix.shape == (0, shape[1]):
+        return csr_array(matrix.shape)
+    else:
+        try:
+            cells = Interactions.from_matrix(matrix).matrix
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+    if cells.shape[1] != shape[1] or shape[0] not in (None, cells.shape[0]):
+        needed = shape if shape[0] is not None else f"(users, {shape[1]})"
+        raise InputError(f"{name} has shape {cells.shape}; {needed} is needed, a row for each user")
     return cells
 
 

@@ -14,6 +14,7 @@ from . import ranking
 from ._ids import locate, wanted_ids
 from .errors import InputError
 from .persistence import SavedModel
+from .pinning import pinned
 from .ranking import Catalogue
 
 Array = NDArray[Any]
@@ -22,7 +23,7 @@ Array = NDArray[Any]
 class Recommending:
     """The part of an estimator that recommends; the rest provides the fitted state."""
 
-    _catalogue: tuple[SavedModel, Catalogue] | None = None
+    config: Any
 
     def _state(self) -> SavedModel:
         raise NotImplementedError
@@ -36,12 +37,15 @@ class Recommending:
         """Cells of these users in the fitted data, without those that were removed from the objective."""
         state = self._state()
         seen = state.interactions.matrix[rows]
-        if state.confidence is not None:
-            removed = state.confidence[rows]
-            return ranking.drop_cells(seen, removed, removed.data == 0)
-        if getattr(state.config, "weighting", None) == "raw":
-            return ranking.drop_cells(seen, seen, seen.data == 0)
-        return seen
+        if state.confidence is None:
+            return self._without_zeros(seen)
+        removed = state.confidence[rows]
+        return ranking.drop_cells(seen, removed, removed.data == 0)
+
+    def _without_zeros(self, cells: csr_array) -> csr_array:
+        """Leave out stored zeros where they remove their cells from the objective."""
+        raw = getattr(self._state().config, "weighting", None) == "raw"
+        return ranking.drop_cells(cells, cells, cells.data == 0) if raw else cells
 
     def _vectors_of(self, user_items: csr_array) -> Array:
         """Vectors of users who were not in training, from what they have."""
@@ -49,6 +53,7 @@ class Recommending:
             f"user_items: {type(self).__name__} cannot fold in users who were not in training; name users by position"
         )
 
+    @pinned
     def recommend(
         self,
         users: int | ArrayLike | None = None,
@@ -107,7 +112,7 @@ class Recommending:
             filter_items = None
         ids, scores = ranking.recommend(
             vectors,
-            self._catalogue_of(item_vectors, [] if allowed is not None else items, filter_items),
+            self._catalogue_of(item_vectors, items, filter_items),
             seen,
             N=length,
             allowed=allowed,
@@ -116,7 +121,7 @@ class Recommending:
         return (ids[0], scores[0]) if users is not None and np.ndim(users) == 0 else (ids, scores)
 
     def _threads(self) -> int | None:
-        return getattr(self._state().config, "num_threads", None)
+        return getattr(self.config, "num_threads", None)
 
     def _users(
         self, users: int | ArrayLike | None, user_items: Any
@@ -125,25 +130,25 @@ class Recommending:
         state = self._state()
         if users is None and user_items is None:
             raise InputError("users: give positions, or user_items with a row for each user who was not in training")
-        everyone, count = len(state.user_factors), len(state.item_factors)
-        if users is not None:
-            rows = ranking.check_indices("users", users, everyone)
-            given = None
-            if user_items is not None:
-                given = ranking.check_cells("user_items", user_items, (rows.size, count))
-            return rows, given, self._scoring_factors(rows)
-        given = ranking.check_cells("user_items", user_items, (user_items.shape[0], count))
-        return np.empty(0, np.int64), given, (self._vectors_of(given), state.item_factors)
+        count = len(state.item_factors)
+        if users is None:
+            given = ranking.check_cells("user_items", user_items, (None, count))
+            return np.empty(0, np.int64), self._without_zeros(given), (self._vectors_of(given), state.item_factors)
+        rows = ranking.check_indices("users", users, len(state.user_factors))
+        if user_items is None:
+            return rows, None, self._scoring_factors(rows)
+        given = ranking.check_cells("user_items", user_items, (rows.size, count))
+        return rows, self._without_zeros(given), self._scoring_factors(rows)
 
     def _catalogue_of(self, vectors: Array, items: Any, filter_items: Any) -> Catalogue:
         """Prepare the items to choose from; all of them are kept for the next question."""
-        state = self._state()
-        if items is not None or filter_items is not None or vectors is not state.item_factors:
-            return Catalogue(vectors, ranking.select_candidates(len(vectors), items, filter_items))
-        if self._catalogue is None or self._catalogue[0] is not state:
-            self._catalogue = state, Catalogue(vectors, np.arange(len(vectors), dtype=np.int32))
-        return self._catalogue[1]
+        everything = np.arange(len(vectors), dtype=np.int32)
+        whole: Catalogue = self._state().derive("catalogue", lambda: Catalogue(vectors, everything))
+        if items is None and filter_items is None:
+            return whole
+        return whole.subset(ranking.select_candidates(len(vectors), items, filter_items))
 
+    @pinned
     def recommend_frame(
         self,
         user_ids: Any = None,
@@ -179,16 +184,20 @@ class Recommending:
         if unknown not in ("error", "popular"):
             raise InputError(f"unknown must be 'error' or 'popular', got {unknown!r}")
         data = self._state().interactions
+        length = min(ranking.list_length(N), data.shape[1])
         if user_ids is None:
-            return self._frame(data.users, *self.recommend(np.arange(data.shape[0]), N, filter_already_liked_items))
+            return self._frame(
+                data.users, *self.recommend(np.arange(data.shape[0]), length, filter_already_liked_items)
+            )
         if unknown == "error":
             rows = data.user_indices(user_ids)
-            return self._frame(data.users.take(rows), *self.recommend(rows, N, filter_already_liked_items))
+            return self._frame(data.users.take(rows), *self.recommend(rows, length, filter_already_liked_items))
         asked = wanted_ids(user_ids, "users")
         rows = locate(data.users, asked, "users")
-        ids, scores = self.recommend(np.maximum(rows, 0), N, filter_already_liked_items)
-        popular, counts = ranking.most_popular(data.matrix, ids.shape[1])
-        ids[rows < 0], scores[rows < 0] = popular, counts
+        popular, counts = ranking.most_popular(data.matrix, length)
+        ids, scores = np.tile(popular, (rows.size, 1)), np.tile(counts, (rows.size, 1))
+        known = rows >= 0
+        ids[known], scores[known] = self.recommend(rows[known], length, filter_already_liked_items)
         return self._frame(asked, ids, scores)
 
     def _frame(self, users: pd.Index, ids: Array, scores: Array) -> pd.DataFrame:

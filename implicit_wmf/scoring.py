@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError
+from .pinning import pinned
 from .ranking import check_indices
 from .recommending import Recommending
 
@@ -20,6 +21,7 @@ _CHUNK = 1 << 16
 class Scoring(Recommending):
     """Scores of pairs, for every estimator that recommends."""
 
+    @pinned
     def score(self, users: int | ArrayLike, items: int | ArrayLike) -> Any:
         """Score pairs of users and items as `recommend` does: w_i . h_j, with whatever else an estimator adds.
 

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from . import ranking
 from .errors import InputError
-from .persistence import SavedModel
+from .pinning import pinned
 from .ranking import Catalogue
 from .recommending import Recommending
 
@@ -34,8 +34,7 @@ _NAMES = {"item": _Names("items", "filter_items"), "user": _Names("users", "filt
 class Similar(Recommending):
     """Neighbours among items and among users."""
 
-    _neighbours: tuple[SavedModel, dict[tuple[str, str], Catalogue]] | None = None
-
+    @pinned
     def similar_items(
         self,
         items: int | ArrayLike,
@@ -89,6 +88,7 @@ class Similar(Recommending):
         """
         return self._similar("item", items, N, metric, filter_items, candidates, include_self)
 
+    @pinned
     def similar_users(
         self,
         users: int | ArrayLike,
@@ -122,6 +122,7 @@ class Similar(Recommending):
         """
         return self._similar("user", users, N, metric, filter_users, candidates, include_self)
 
+    @pinned
     def similar_items_frame(
         self, item_ids: Any = None, N: int = 10, *, metric: str = "cosine", include_self: bool = True
     ) -> pd.DataFrame:
@@ -148,6 +149,7 @@ class Similar(Recommending):
         rows = np.arange(len(known)) if item_ids is None else self._state().interactions.item_indices(item_ids)
         return _frame("item", known, rows, self.similar_items(rows, N, metric=metric, include_self=include_self))
 
+    @pinned
     def similar_users_frame(
         self, user_ids: Any = None, N: int = 10, *, metric: str = "cosine", include_self: bool = True
     ) -> pd.DataFrame:
@@ -167,7 +169,7 @@ class Similar(Recommending):
         vectors = np.ascontiguousarray(catalogue.factors[rows])
         ids, scores = ranking.recommend(
             vectors,
-            catalogue if chosen.size == len(factors) else Catalogue(catalogue.factors, chosen),
+            catalogue if chosen.size == len(factors) else catalogue.subset(chosen),
             None if include_self else _own_cells(rows, len(factors)),
             N=length,
             num_threads=self._threads(),
@@ -182,15 +184,14 @@ class Similar(Recommending):
         """Prepare a whole side; it is kept for the next question."""
         if metric not in METRICS:
             raise InputError(f"metric must be one of {', '.join(map(repr, METRICS))}, got {metric!r}")
-        state = self._state()
-        if self._neighbours is None or self._neighbours[0] is not state:
-            self._neighbours = state, {}
-        kept = self._neighbours[1]
-        if (side, metric) not in kept:
+
+        def make() -> Catalogue:
             factors = self._factors_of(side)
             rows = normalised(factors) if metric == "cosine" else factors
-            kept[side, metric] = Catalogue(rows, np.arange(len(rows), dtype=np.int32))
-        return kept[side, metric]
+            return Catalogue(rows, np.arange(len(rows), dtype=np.int32))
+
+        neighbours: Catalogue = self._state().derive((side, metric), make)
+        return neighbours
 
 
 def normalised(factors: Array) -> Array:

@@ -364,4 +364,4 @@ def test_all_that_the_state_holds_is_carried_over():
     """A field that is added to the saved model must be thought of here."""
     names = {"config", "user_factors", "item_factors", "interactions", "history", "confidence", "extra"}
     model = fitted(to_sparse(awkward_counts(USERS, ITEMS))).partial_fit([[1.0]])
-    assert {field.name for field in fields(model._fitted)} == names
+    assert {field.name for field in fields(model._fitted) if field.init} == names

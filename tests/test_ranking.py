@@ -1,5 +1,9 @@
 """Lists of recommendations against brute force."""
 
+import threading
+import time
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,18 +13,17 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
-from implicit_wmf import WMF, InputError, ranking
+from implicit_wmf import WMF, InputError, Interactions, ranking
 from implicit_wmf.ranking import Catalogue, recommend
 
 
-def brute_force(user_factors, item_factors, allowed, N):
-    """Score everything, sort by score and then by index; in float64, on values that float32 adds exactly."""
+def brute_force(scores, allowed, N):
+    """Sort what is allowed by score and then by index."""
     lists = []
-    for vector, mine in zip(user_factors, allowed, strict=True):
-        scores = item_factors.astype(float) @ vector.astype(float)
-        best = sorted(np.flatnonzero(mine), key=lambda item: (-scores[item], item))[:N]  # noqa: B023
+    for row, mine in zip(scores, allowed, strict=True):
+        best = sorted(np.flatnonzero(mine), key=lambda item: (-row[item], item))[:N]  # noqa: B023
         lists.append([*best, *[-1] * (N - len(best))])
-    return np.array(lists, dtype=int).reshape(len(user_factors), N)
+    return np.array(lists, dtype=int).reshape(len(scores), N)
 
 
 @settings(max_examples=1000 if COMPILED else 40, deadline=None)
@@ -38,9 +41,15 @@ def test_lists_equal_brute_force(data):
     if data.draw(st.booleans()):
         vectors = -np.abs(vectors)  # negative scores only
         item_factors = np.abs(item_factors)
+    if data.draw(st.booleans()):  # scores that overflow
+        vectors *= np.finfo(dtype).max / 4
     seen = generator.random((users, items)) < data.draw(st.sampled_from([0.0, 0.02, 0.3, 1.0]))
     candidates = generator.random(items) < data.draw(st.sampled_from([0.0, 0.5, 1.0]))
     own = generator.random((users, items)) < 0.1 if data.draw(st.booleans()) else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = (vectors[:, :, None] * item_factors.T[None]).sum(axis=1, dtype=dtype)
+    if np.isnan(exact).any():
+        return  # infinities of either sign: their order of summation matters
     found, scores = recommend(
         vectors,
         Catalogue(item_factors, np.flatnonzero(candidates).astype(np.int32)),
@@ -49,9 +58,9 @@ def test_lists_equal_brute_force(data):
         allowed=None if own is None else csr_array(own),
         num_threads=data.draw(st.integers(1, 3)),
     )
-    assert_array_equal(found, brute_force(vectors, item_factors, ~seen & (candidates if own is None else own), N))
+    assert_array_equal(found, brute_force(exact, ~seen & (candidates if own is None else own), N))
     assert_array_equal(np.isnan(scores), found == -1)
-    expected = np.take_along_axis(vectors @ item_factors.T, np.maximum(found, 0), axis=1)
+    expected = np.take_along_axis(exact, np.maximum(found, 0), axis=1)
     assert_array_equal(scores[found >= 0], expected[found >= 0])
 
 
@@ -68,6 +77,8 @@ def test_lists_of_real_factors_do_not_depend_on_blocks_or_threads(factors, N, mo
     best = -np.sort(-exact, axis=1)[:, :N]
     np.testing.assert_allclose(scores, best, rtol=1e-5, atol=1e-5 * np.abs(best).max())
     assert not seen.toarray()[np.arange(100)[:, None], ids].any()
+    np.testing.assert_allclose(np.take_along_axis(exact, ids.astype(int), 1), scores, rtol=1e-4, atol=1e-4)
+    assert all(len(set(row)) == N for row in ids.tolist())
     for users, threads in ((16, 3), (33, 1), (1000, 2)):
         monkeypatch.setattr(ranking, "_MOST_USERS", users)
         monkeypatch.setattr(ranking, "_LEAST_USERS", users)
@@ -186,3 +197,64 @@ def test_unknown_users_may_have_what_is_popular(model):
     assert len(model.recommend_frame("zoe", unknown="popular")) == 3
     with pytest.raises(InputError, match="unknown must be 'error' or 'popular', got 'skip'"):
         model.recommend_frame("zoe", unknown="skip")
+
+
+def test_scores_that_overflow_reach_no_padding():
+    vectors = np.full((3, 2), 1e20, np.float32)
+    with np.errstate(over="ignore"):
+        ids, scores = recommend(vectors, Catalogue(vectors[[0] * 40], np.arange(40, dtype=np.int32)), None, N=3)
+    assert ids.tolist() == [[0, 1, 2]] * 3
+    assert np.isposinf(scores).all()
+
+
+def test_new_users_may_come_as_lists_interactions_or_none_at_all(model):
+    rows = [[1.0, 0, 0], [0, 2, 0]]
+    expected = model.recommend(user_items=csr_array(rows), N=2)[0]
+    for form in (rows, np.array(rows), Interactions.from_matrix(np.array(rows))):
+        assert_array_equal(model.recommend(user_items=form, N=2)[0], expected)
+    assert model.recommend(user_items=csr_array((0, 3)), N=2)[0].shape == (0, 2)
+
+
+def test_raw_zeros_are_left_out_of_what_is_given_too():
+    counts = csr_array(np.eye(3, 4))
+    counts.data[0] = 0
+    model = WMF(2, weighting="raw", random_state=0, iterations=2).fit(counts)
+    assert sorted(model.recommend([0], N=4)[0][0]) == [0, 1, 2, 3]
+    assert sorted(model.recommend([0], N=4, user_items=counts[[0]])[0][0]) == [0, 1, 2, 3]
+    assert sorted(model.recommend(N=4, user_items=counts[[0]])[0][0]) == [0, 1, 2, 3]
+
+
+def test_threads_can_be_changed_after_the_fit(model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ranking, "run_blocks", lambda task, count, threads: asked.append(threads))
+    model.set_params(num_threads=1).recommend([0])
+    assert asked == [1]
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+def test_answers_are_of_one_state_while_another_thread_fits():
+    fits = [WMF(8, random_state=seed, iterations=1).fit(to_sparse(awkward_counts(seed=seed))) for seed in (0, 1)]
+    model = WMF(8)
+    states = [fit._fitted for fit in fits]
+    model._fitted = states[0]
+    questions = {
+        "lists": lambda m: m.recommend([1, 2], N=5)[0].tolist(),
+        "similar": lambda m: m.similar_items([1, 2], N=5)[0].tolist(),
+        "folded": lambda m: m.fold_in_users(np.eye(2, 80)).tolist(),
+        "explained": lambda m: m.explain(5, 6).score,
+    }
+    expected = {name: [ask(fit) for fit in fits] for name, ask in questions.items()}
+    done = threading.Event()
+
+    def swap():
+        for turn in range(300):
+            model._fitted = replace(states[turn % 2])  # nothing derived from it yet
+            time.sleep(0.001)
+        done.set()
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    while not done.is_set():
+        for name, ask in questions.items():
+            assert ask(model) in expected[name]
+    swapper.join()

@@ -228,12 +228,12 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
         return out if out.ndim else float(out)
 
     def _scoring_factors(self, rows: NDArray[np.int64]) -> tuple[Array, Array]:
+        state = self._state()
         users, items = super()._scoring_factors(rows)
         own = self.user_biases[rows] + users.dtype.type(self.rating_mean)
-        return (
-            np.column_stack([users, own, np.ones_like(own)]),
-            np.column_stack([items, np.ones_like(self.item_biases), self.item_biases]),
-        )
+        biases = self.item_biases
+        of_items = state.derive("scoring", lambda: np.column_stack([items, np.ones_like(biases), biases]))
+        return np.column_stack([users, own, np.ones_like(own)]), of_items
 
     @staticmethod
     def _check(state: SavedModel) -> None:

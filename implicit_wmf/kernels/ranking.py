@@ -53,7 +53,7 @@ class Lanes(NamedTuple):
     """Users whose search goes on, in whole tiles; those whose search has ended make room for others."""
 
     vectors: Any  # (tiles, d, tile): transposed
-    slots: Any  # int64 (users): which pool is the user's
+    slots: Any  # int64 (users): which pool is the user's, -1 for padding
     norms: Any  # float64 (users)
     thresholds: Any  # (users): the worst score of the N best so far, inf for padding
 
@@ -301,9 +301,12 @@ def _take_hits(order, first, t, N, scratch):
             r, c = divmod(word * 64 + simd.lowest_bit(bits), lanes)
             bits &= bits - np.uint64(1)
             item, lane = order[first + r], t * lanes + c
+            slot = scratch.users.slots[lane]
+            if item < 0 or slot < 0:  # padding, which an infinite score reaches
+                continue
             # an earlier item of the panel may have raised the threshold since
-            reached = item >= 0 and scratch.tile[r, c] >= scratch.users.thresholds[lane]
-            if reached and not _is_seen(item, scratch.users.slots[lane], scratch):
+            reached = scratch.tile[r, c] >= scratch.users.thresholds[lane]
+            if reached and not _is_seen(item, slot, scratch):
                 _offer(scratch.tile[r, c], item, lane, N, scratch)
 
 
@@ -321,7 +324,7 @@ def _load_users(start, stop, vectors, seen, t, scratch):
     for lane in range(t * lanes, (t + 1) * lanes):
         user = min(start + lane, stop - 1)
         scratch.picks[lane - t * lanes] = user
-        scratch.users.slots[lane] = lane
+        scratch.users.slots[lane] = lane if start + lane < stop else -1
         scratch.users.thresholds[lane] = -np.inf if start + lane < stop else np.inf
         scratch.pools.lengths[lane] = 0
         if start + lane < stop:
@@ -345,6 +348,8 @@ def _load_panel(order, first, factors, panel, scratch):
 def _may_go_on(lane, norm, N, scratch):
     """Whether an item of this norm could still enter a user's list."""
     slot, users, pools = scratch.users.slots[lane], scratch.users, scratch.pools
+    if slot < 0:
+        return False
     if pools.lengths[slot] > N:  # what came since the last cut may have raised the threshold
         users.thresholds[lane] = _cut(pools.scores[slot], pools.items[slot], pools.lengths[slot], N)
         pools.lengths[slot] = N
@@ -379,6 +384,7 @@ def _close_ranks(tiles, norm, N, scratch):
                 _move_lane(users, source, target)
             target += 1
     for lane in range(target, needed * lanes):
+        users.slots[lane] = -1
         users.thresholds[lane] = np.inf
     return needed
 
