@@ -17,11 +17,12 @@ _BYTES_AT_ONCE = 1 << 26  # between which Ctrl-C is seen
 def model_digest(kind: str, state: SavedModel, items: str) -> str:
     """Fingerprint of all that lists are made from."""
     cells = state.interactions.matrix
-    arrays = [state.user_factors, state.item_factors, cells.indptr, cells.indices]
+    arrays = [state.user_factors, state.item_factors, cells.indptr, cells.indices, cells.data]
     if state.confidence is not None:
         arrays += [state.confidence.indptr, state.confidence.indices, state.confidence.data]
     arrays += [np.asarray(state.extra[name]) for name in sorted(state.extra)]
-    return _digest(f"{kind} {items}", *arrays)
+    weighting = getattr(state.config, "weighting", None)  # by it and the values, stored zeros are data or are not
+    return _digest(f"{kind} {weighting} {items}", *arrays)
 
 
 def choice_digest(choice: Any) -> str | None:

@@ -27,7 +27,7 @@ from .evaluation import MostPopular, Recommender, compare, new_pairs
 from .interactions import Interactions
 from .model import WMF
 from .persistence import check_can_save, is_model
-from .tables import check_writable, read_ids, read_interactions, write_table
+from .tables import READABLE, check_writable, read_ids, read_interactions, write_table
 
 
 class _Commands(TyperGroup):
@@ -201,11 +201,12 @@ def recommend(
     ctx: typer.Context,
     model_folder: Model,
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output",
             "-o",
-            help="Table to write (.csv, .tsv, .parquet); without a suffix, a folder of .parquet parts.",
+            metavar="PATH",
+            help="Table to write (.csv, .tsv, .parquet); else, or with a slash at the end, a folder of .parquet parts.",
         ),
     ],
     users: Annotated[
@@ -229,24 +230,24 @@ def recommend(
     A table is made in memory and written at once. For many users name a folder: its parts are written one after
     another, and if that is interrupted the same command goes on where it was.
     """
-    parts = not output.suffix
+    target, parts = Path(output), not output.lower().endswith(READABLE)  # a Path would forget a slash at the end
     if parts:
-        check_target(output)
+        check_target(target)
     else:
-        _refuse_given(ctx, ("restart",), f"on {output.name}, which is written at once")
-        check_writable(output)
+        _refuse_given(ctx, ("restart",), f"on {target.name}, which is written at once")
+        check_writable(target)
     model = WMF.load(model_folder)
     chosen = None if users is None else _chosen_users(users, user, model, skip_unknown)
     if parts:
         write_parts(
-            model, output, n, users=chosen, filter_already_liked_items=not include_known, restart=restart, quiet=quiet
+            model, target, n, users=chosen, filter_already_liked_items=not include_known, restart=restart, quiet=quiet
         )
         return
     ids = model.interactions.users if chosen is None else chosen
     frame = model.recommend_frame(ids, n, filter_already_liked_items=not include_known)
-    write_table(frame, output)
+    write_table(frame, target)
     short = len(ids) - int((frame["rank"] == n).sum())
-    typer.echo(f"wrote {count(len(frame), 'recommendation')} for {count(len(ids), 'user')} to {output}")
+    typer.echo(f"wrote {count(len(frame), 'recommendation')} for {count(len(ids), 'user')} to {target}")
     if short:
         typer.echo(f"{count(short, 'user')} with fewer than {count(n, 'item')} left to recommend")
 

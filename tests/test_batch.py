@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import zlib
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -13,6 +14,7 @@ from conftest import COMPILED
 from scipy import sparse
 
 from implicit_wmf import WMF, InputError, Interactions, MissingExtraError, NotFittedError, _batch_folder
+from implicit_wmf._fingerprints import model_digest
 from implicit_wmf.batch import BatchSummary, recommend_all
 from implicit_wmf.factorizers import ObservedMF
 
@@ -218,6 +220,21 @@ def test_another_model_is_not_mixed_in(model, tmp_path, monkeypatch):
             other.recommend_all(tmp_path / "lists", part_users=7)
     model.save(tmp_path / "saved")  # the same model, read from the disk, goes on
     assert WMF.load(tmp_path / "saved", mmap=True).recommend_all(tmp_path / "lists", part_users=7).resumed_users == 14
+
+
+def test_stored_zeros_that_are_or_are_not_data_make_another_question(model, tmp_path, monkeypatch):
+    """Where the weighting is raw they may be recommended, and the values say which cells they are."""
+
+    def question(weighting, zeros):
+        data = model.interactions.matrix.copy()
+        data.data = np.where(np.isin(np.arange(data.nnz), zeros), 0, data.data)
+        other = WMF(3, iterations=2, random_state=0, weighting=weighting).fit(Interactions.from_matrix(data))
+        state = replace(other._state(), user_factors=model.user_factors, item_factors=model.item_factors)
+        return model_digest("WMF", state, "items")
+
+    asked = [question("raw", [0]), question("raw", [1]), question("raw", []), question("linear", [0])]
+    assert len(set(asked)) == 4
+    assert question("raw", [1]) == asked[1]
 
 
 def test_a_finished_result_is_replaced_only_by_a_whole_one(model, tmp_path, monkeypatch):

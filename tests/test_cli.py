@@ -166,6 +166,17 @@ def test_recommend_in_parts(run, purchases, monkeypatch):
     assert (code, "pip install 'implicit_wmf[parquet]'" in err) == (1, True)
 
 
+@pytest.mark.parametrize("output", ["lists.2026-11-22", "lists.parquet/", "v1.2/", "old.CSV/"])
+def test_recommend_in_parts_whatever_dots_the_name_of_the_folder_has(run, purchases, output):
+    run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2)
+    code, out, err = run("recommend", "m", "-o", output, "-n", 3)
+    assert (code, err, f" to {output.rstrip('/')} in " in out) == (0, "", True)
+    assert Path(output).is_dir()
+    assert len(pd.read_parquet(output)) == 120
+    code, out, _ = run("recommend", "m", "-o", "Lists.CSV", "-n", 3)
+    assert (code, Path("Lists.CSV").is_file()) == (0, True)
+
+
 def test_recommend_in_parts_says_how_far_it_was_and_goes_on(run, purchases, monkeypatch):
     recommend, calls = WMF.recommend, []
 
@@ -383,7 +394,7 @@ def test_parquet_and_npz(run, purchases):
         (("fit", "purchases.csv", "--user", "who", "--item", "who", "-o", "m"), "--user and --item both name .*'who'"),
         (("fit", "purchases.csv", *FIT, "-o", "."), "exists and is not a saved model"),
         (("recommend", "none", "-o", "x.csv"), "there is no saved model at none"),
-        (("recommend", "none", "-o", "x.doc"), "x.doc.*unknown suffix"),
+        (("recommend", "none", "-o", "x.csv.gz"), "x.csv.gz.*unknown suffix; tables are written as .csv"),
         (("info", "."), "is not a saved model"),
         (("demo", "-o", "purchases.csv"), "purchases.csv exists and is not a folder"),
     ],

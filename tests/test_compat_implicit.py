@@ -1,8 +1,11 @@
 """The interface of implicit: against the real one where it is installed, and against literal numpy."""
 
+import copy
 import inspect
 import io
 import os
+import pickle
+import threading
 import warnings
 
 import numpy as np
@@ -399,6 +402,59 @@ def test_factors_that_were_given_may_change_without_effect():
     np.testing.assert_array_equal(model.recommend(0, None, filter_already_liked_items=False), before)
 
 
+def test_what_is_made_while_the_factors_change_is_not_kept_for_the_new_ones(monkeypatch):
+    model, data, started, changed = fitted(), confidences(), threading.Event(), threading.Event()
+    catalogue = compat.ranking.Catalogue
+
+    def slow(*arguments):
+        started.set()
+        assert changed.wait(10)
+        return catalogue(*arguments)
+
+    monkeypatch.setattr(compat.ranking, "Catalogue", slow)
+    answers = []
+    thread = threading.Thread(
+        target=lambda: answers.append(model.recommend(0, data[0], filter_already_liked_items=False))
+    )
+    thread.start()
+    assert started.wait(10)
+    model.item_factors = model.item_factors[::-1]
+    changed.set()
+    thread.join()
+    ids, _ = model.recommend(0, data[0], filter_already_liked_items=False)
+    expected, _ = brute_force(model.user_factors[:1] @ model.item_factors.T, np.ones((1, 40), bool), 10)
+    np.testing.assert_array_equal(ids, expected[0])
+    assert answers[0][0].tolist() == (39 - ids).tolist()
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
+    ids=["copy", "deep", "pickle"],
+)
+def test_copies_are_read_only_and_without_what_was_made(copied):
+    model, data = fitted(), confidences()
+    questions = [lambda m: m.recommend(0, data[0]), lambda m: m.similar_items(1), lambda m: m.explain(0, data, 2)[:2]]
+    before = [question(model) for question in questions]
+    size = len(pickle.dumps(fitted()))
+    assert len(pickle.dumps(model)) == size
+    again = copied(model)
+    for question, expected in zip(questions, before, strict=True):
+        np.testing.assert_equal(question(again), expected)
+    for factors in (again.user_factors, again.item_factors):
+        with pytest.raises(ValueError, match="read-only"):
+            factors[0] = 0
+    again.item_factors = np.zeros((40, 6))
+    np.testing.assert_equal([question(model) for question in questions], before)
+    assert copied(AlternatingLeastSquares()).item_factors is None
+
+
+def test_ids_named_twice_are_listed_once():
+    model, data = fitted(), confidences()
+    ids, _ = model.recommend(0, data[0], filter_already_liked_items=False, items=[9, 9, 4])
+    assert sorted(ids) == [4, 9]
+
+
 def test_narrow_matrices_lack_the_last_items():
     data, model = confidences(), fitted()
     narrow = csr_matrix(data[:4, :30])
@@ -489,6 +545,15 @@ def test_similarity_is_the_cosine():
     assert (np.sort(ids) == np.arange(40)).all()
     with pytest.raises(IndexError, match="users holds 30"):
         model.similar_users(0, users=[30])
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e-25])
+def test_cosines_do_not_depend_on_the_scale(scale):
+    model = fitted()
+    expected = model.similar_items(np.arange(40), N=5)
+    model.item_factors = model.item_factors.astype(np.float64) * scale
+    for ours, former in zip(model.similar_items(np.arange(40), N=5), expected, strict=True):
+        np.testing.assert_allclose(ours, former, rtol=1e-5, atol=1e-6)
 
 
 # exact rows

@@ -1,7 +1,8 @@
 """The interface of ``implicit`` 0.7: ``from implicit_wmf.compat.implicit import AlternatingLeastSquares``.
 
 Where the original answers wrongly, this does not: lists never hold what was filtered out, but end in id -1 with the
-lowest float as score (there: liked items, or item 0); equal scores go to the smaller id; negative ids are refused.
+lowest float as score (there: liked items, or item 0); equal scores go to the smaller id; negative ids are refused; an
+id that `items` or `users` names twice is listed once.
 
 ======================================  ====================================================================
 here and in ``implicit``                ``implicit_wmf`` itself
@@ -96,7 +97,7 @@ class AlternatingLeastSquares(Factors):
         an error the factors are what they were, after Ctrl-C those of the last whole iteration.
         """
         cells = data.check_confidences("user_items", user_items, self.alpha)
-        callback, before, start = callback or self.fit_callback, dict(self._factors), self._start(cells.shape)
+        callback, before, start = callback or self.fit_callback, self._factors, self._start(cells.shape)
         try:
             with single_threaded_blas(), tqdm(total=self.iterations, disable=not show_progress) as bar:
                 for record, reached in self._epochs(cells, start):
@@ -133,14 +134,14 @@ class AlternatingLeastSquares(Factors):
 
         `filter_items` are left out; of `items` alone it is chosen, and the lists are no longer than these.
         """
-        count = len(self._fitted("item"))
-        rows = data.positions("userid", userid, 2**31 if recalculate_user else len(self._fitted("user")))
+        count = len(self._fitted("item").factors)
+        rows = data.positions("userid", userid, 2**31 if recalculate_user else len(self._fitted("user").factors))
         cells = None
         if filter_already_liked_items or recalculate_user:
             if getattr(user_items, "format", "") != "csr":
                 raise InputError(f"user_items must be a CSR matrix, got {type(user_items).__name__}: give .tocsr()")
             cells = data.check_confidences("user_items", user_items, self.alpha, rows.size, count)
-        vectors = self._solve("user", cells) if recalculate_user else self._fitted("user")[rows]
+        vectors = self._solve("user", cells) if recalculate_user else self._fitted("user").factors[rows]
         if items is not None:
             N = min(N, np.unique(data.positions("items", items, count)).size)
         seen = cells if filter_already_liked_items else None
@@ -190,14 +191,15 @@ class AlternatingLeastSquares(Factors):
 
         Hu, Koren and Volinsky 2008, section 5. Of `user_items`, the matrix of all users, the row `userid` counts.
         """
-        items = self._fitted("item")
+        fitted = self._fitted("item")
+        items = fitted.factors
         item, matrix = data.positions("itemid", itemid, len(items)), data.as_csr("user_items", user_items)
         user = data.positions("userid", userid, matrix.shape[0])
         liked = data.check_confidences("user_items", matrix[user], self.alpha, 1, len(items))
         vectors = items[liked.indices].astype(np.float64)
         if user_weights is None:
             ones, threads = np.ones(len(items)), self._config().num_threads
-            gram = self._make("item", "gram", lambda: gram_matrix(items, ones, threads))
+            gram = fitted.make("gram", lambda: gram_matrix(items, ones, threads))
             stored = vectors.T @ (vectors * (np.abs(liked.data) - 1)[:, None])
             user_weights = scipy.linalg.cho_factor(gram + stored + self.regularization * np.eye(len(gram)))
         scores = np.maximum(liked.data, 0) * (vectors @ scipy.linalg.cho_solve(user_weights, items[item[0]]))
@@ -269,7 +271,7 @@ class AlternatingLeastSquares(Factors):
         return start[0], start[1]
 
     def _recalculate(self, side: str, ids: Any, name: str, matrix: Any) -> Array:
-        columns = len(self._fitted("item" if side == "user" else "user"))
+        columns = len(self._fitted("item" if side == "user" else "user").factors)
         solved = self._solve(side, data.check_confidences(name, matrix, self.alpha, np.size(ids), columns))
         return solved if np.ndim(ids) else np.asarray(solved[0])
 
