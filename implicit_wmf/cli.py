@@ -23,10 +23,11 @@ from ._wording import comparison_table, count, option, summary
 from .config import WMFConfig
 from .demo import run_demo
 from .errors import InputError, MissingExtraError
-from .evaluation import MostPopular, Recommender, compare, new_pairs
+from .evaluation import Recommender, compare, new_pairs
 from .interactions import Interactions
 from .model import WMF
 from .persistence import check_can_save, is_model
+from .popularity import MostPopular
 from .tables import READABLE, check_writable, read_ids, read_interactions, write_table
 
 

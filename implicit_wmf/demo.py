@@ -14,10 +14,11 @@ from ._wording import comparison_table, option
 from .config import WMFConfig
 from .datasets import load_online_retail
 from .errors import InputError
-from .evaluation import MostPopular, Recommender, compare, split_by_time
+from .evaluation import Recommender, compare, split_by_time
 from .interactions import Interactions
 from .model import WMF
 from .persistence import is_model
+from .popularity import MostPopular
 from .tables import write_table
 
 # Counts run to tens of thousands of pieces (wholesalers), so confidence grows with their logarithm. alpha (of 1, 2, 4)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from implicit_wmf.errors import InputError, NotFittedError
-from implicit_wmf.evaluation import MostPopular, compare, evaluate
+from implicit_wmf.evaluation import compare, evaluate
 from implicit_wmf.interactions import Interactions
+from implicit_wmf.popularity import MostPopular
 
 
 class Lists:

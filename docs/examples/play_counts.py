@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from implicit_wmf import WMF, Interactions
-from implicit_wmf.evaluation import MostPopular, compare, evaluate, split_last
+from implicit_wmf import WMF, Interactions, MostPopular
+from implicit_wmf.evaluation import compare, evaluate, split_last
 from implicit_wmf.factorizers import KLMF
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

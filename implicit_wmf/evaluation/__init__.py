@@ -1,8 +1,7 @@
-"""Offline evaluation: splits in time, ranking metrics, baselines and tables that compare models."""
+"""Offline evaluation: splits, ranking metrics and tables that compare models."""
 
 from __future__ import annotations
 
-from ..popularity import MostPopular
 from .evaluate import Recommender, compare, evaluate
 from .metrics import METRICS, Metric, parse_metric, score_lists
 from .split import new_pairs, split_by_time, split_last
@@ -10,7 +9,6 @@ from .split import new_pairs, split_by_time, split_last
 __all__ = [
     "METRICS",
     "Metric",
-    "MostPopular",
     "Recommender",
     "compare",
     "evaluate",

@@ -65,7 +65,7 @@ def evaluate(
     Examples
     --------
     >>> import numpy as np
-    >>> from implicit_wmf.evaluation import MostPopular
+    >>> from implicit_wmf import MostPopular
     >>> train = Interactions.from_triples(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 2]), shape=(3, 3))
     >>> test = Interactions.from_triples(np.array([0, 2]), np.array([1, 1]), shape=(3, 3))
     >>> table = evaluate(MostPopular().fit(train), train, test, metrics=["hit@1", "mrr@2"])
