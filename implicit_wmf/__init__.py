@@ -3,6 +3,7 @@
 from .config import WMFConfig
 from .errors import InputError, MissingExtraError, NotFittedError
 from .interactions import Interactions
+from .item_knn import ItemKNN
 from .model import WMF
 from .popularity import MostPopular
 from .training import EpochRecord
@@ -13,6 +14,7 @@ __all__ = [
     "EpochRecord",
     "InputError",
     "Interactions",
+    "ItemKNN",
     "MissingExtraError",
     "MostPopular",
     "NotFittedError",

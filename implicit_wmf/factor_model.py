@@ -2,105 +2,94 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import fields
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
-import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from . import _history, kernels
 from .ann import Exporting
 from .batch import BatchRecommending
+from .configured import ConfigT, Configured
 from .errors import InputError, NotFittedError
 from .interactions import Interactions
-from .parameters import Config, is_array
 from .persistence import ModelKind, SavedModel, load_model, save_model
 from .scoring import Scoring
 from .similarity import Similar
 from .threads import single_threaded_blas, thread_limit
+from .validation import Watch
 
 Array = NDArray[Any]
-ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-class FactorModel(BatchRecommending, Scoring, Similar, Exporting, Generic[ConfigT]):
+class FactorModel(Configured[ConfigT], BatchRecommending, Scoring, Similar, Exporting):
     """Users' and items' factors whose inner products predict, and what can be done with them once they are fitted.
 
     Subclasses name the classes of their hyper-parameters and history records, and fit.
     """
 
-    _config_type: ClassVar[type[Config]]
     _record_type: ClassVar[type[Any]]
 
-    config: ConfigT
     _fitted: SavedModel | None = None
-
-    def _configure(self, given: dict[str, Any]) -> None:
-        """Take the hyper-parameters from the constructor's local variables."""
-        names = self._config_type.names()
-        self.config = self._config_type(**{name: given[name] for name in names})  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        changed = []
-        for spec in fields(self.config):
-            value = getattr(self.config, spec.name)
-            if is_array(value):
-                changed.append(f"{spec.name}=<{np.size(value)} numbers>")
-            elif value != spec.default:
-                changed.append(f"{spec.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(changed)})"
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Hyper-parameters by name, as scikit-learn's tools expect; `deep` changes nothing."""
-        return {name: getattr(self.config, name) for name in self.config.names()}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change hyper-parameters; the factors stay until the next fit."""
-        unknown = sorted(set(params) - set(self.config.names()))
-        if unknown:
-            raise InputError(f"no hyper-parameter {unknown[0]!r}; there are {', '.join(self.config.names())}")
-        self._configure(self.get_params() | params)
-        return self
-
-    @classmethod
-    def from_config(cls, config: ConfigT) -> Self:
-        """Make an unfitted model with these hyper-parameters."""
-        return cls(**{name: getattr(config, name) for name in config.names()})
 
     def _follow(
         self,
         epochs: Iterable[tuple[Any, Any]],
         start: Any,
         keep: Callable[[Any, list[Any]], SavedModel],
+        watch: Watch,
         *,
         total: int,
         progress: bool | None,
     ) -> None:
-        """Take in (history record, what was reached) after each epoch, with a bar on stderr.
+        """Take in (history record, what was reached) after each epoch until `watch` ends it, with a bar on stderr.
 
         `keep` makes a fitted model of what was reached (`start` before any epoch) and of the history. After Ctrl-C the
-        last whole epoch is kept.
+        best epoch so far is kept, which without validation is the last whole one.
         """
         history: list[Any] = []
         reached = start
         disable = None if progress is None else not progress
+
+        def view() -> Any:
+            return self._view(keep(reached, list(history)))
+
         # held throughout: to find the BLAS libraries takes 2 ms, as long as an epoch of small data
         limits = thread_limit(getattr(self.config, "num_threads", None)), single_threaded_blas()
         with limits[0], limits[1], tqdm(total=total, disable=disable, desc="fit", unit="epoch") as bar:
             try:
+                watch.rehearse(view)
                 for record, latest in epochs:
                     reached = latest
                     history.append(record)
-                    if not np.isnan(record.loss):
-                        bar.set_postfix(loss=f"{record.loss:.6g}", refresh=False)
+                    ended = watch.ends(history, reached, view, last=record.epoch == total)
+                    bar.set_postfix(_history.progress(history), refresh=False)
                     bar.update()
+                    if ended:
+                        break
+                watch.finish(history, reached, view)
             except KeyboardInterrupt:
                 if history:
-                    self._fitted = keep(reached, history)
+                    self._fitted = keep(watch.best(history, reached), history)
                 raise
-            self._fitted = keep(reached, history)
+            self._fitted = keep(watch.best(history, reached), history)
+
+    def _view(self, state: SavedModel) -> Self:
+        """Make a model of the same class that reads a state and cannot write to it."""
+        view = copy.copy(self)
+        read_only = kernels.jit.read_only
+        view._fitted = replace(
+            state,
+            user_factors=read_only(state.user_factors),
+            item_factors=read_only(state.item_factors),
+            extra={name: read_only(array) for name, array in state.extra.items()},
+        )
+        return view
 
     def _state(self) -> SavedModel:
         if self._fitted is None:
@@ -121,6 +110,25 @@ class FactorModel(BatchRecommending, Scoring, Similar, Exporting, Generic[Config
     def history(self) -> list[Any]:
         """One record an epoch of the last fit."""
         return self._state().history
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of `history` whose factors the model has, counted from 1.
+
+        With validation the first one with the highest value of its first metric, else the last one; 0 where there was
+        no epoch.
+        """
+        return _history.best_epoch(self.history)
+
+    def history_frame(self) -> pd.DataFrame:
+        """Make a table of `history`: a row an epoch, with a column for each metric of the validation.
+
+        Returns
+        -------
+        pandas.DataFrame
+            NaN where a metric was not measured.
+        """
+        return _history.history_frame(self.history)
 
     @property
     def interactions(self) -> Interactions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -15,6 +16,7 @@ from .folding import as_confidence
 from .growing import Growing
 from .persistence import SavedModel
 from .training import EpochRecord, compute_loss, epochs, initial_factors
+from .validation import Callback, Watch
 
 
 class WMF(Explaining, Growing):
@@ -95,8 +97,10 @@ class WMF(Explaining, Growing):
         Determined up to a rotation of both: compare products, not factors. Read-only on disk after
         ``load(..., mmap=True)``.
     history : list of EpochRecord
-        One record an epoch: loss, its three parts, seconds, how rows were solved;
-        ``pandas.DataFrame(model.history)`` makes a table.
+        One record an epoch: loss, its three parts, seconds, how rows were solved, metrics of the validation;
+        ``model.history_frame()`` makes a table.
+    best_epoch : int
+        The epoch whose factors these are: the last one, but for a fit with validation.
     interactions : Interactions
         What was fitted: raw ids, and the items that `recommend` leaves out.
     config : WMFConfig
@@ -147,7 +151,20 @@ class WMF(Explaining, Growing):
     ) -> None:
         self._configure(locals())
 
-    def fit(self, data: Any, *, confidence: Any = None, track_loss: bool = True, progress: bool | None = None) -> WMF:
+    def fit(
+        self,
+        data: Any,
+        *,
+        confidence: Any = None,
+        validation: Any = None,
+        metric: str | Iterable[str] = "ndcg@10",
+        patience: int | None = 3,
+        validate_every: int = 1,
+        time_budget: float | None = None,
+        callback: Callback | None = None,
+        track_loss: bool = True,
+        progress: bool | None = None,
+    ) -> WMF:
         """Fit the factors, starting afresh.
 
         Parameters
@@ -159,6 +176,26 @@ class WMF(Explaining, Growing):
             Confidences >= 0 of the shape of `data`, in place of those that `weighting` makes from counts. Every cell of
             a dense array counts. Of two sparse ones the patterns may differ: a cell stored here only has preference 0,
             one stored in `data` only the background's confidence. A stored 0 removes the cell.
+        validation : Interactions, or sparse or dense matrix, of the shape and ids of `data`; optional
+            Held-out interactions, as the splits of :mod:`implicit_wmf.evaluation` return. After each epoch the whole
+            catalogue, less a user's items in `data`, is ranked for the users with a new pair of positive value here,
+            and the metrics go into `history`; they are those of :func:`implicit_wmf.evaluation.evaluate`. The model
+            ends with the factors of the best epoch, bit for bit, of which one copy is held meanwhile. For users who
+            are not in `data`, a pair (fold_in, targets) of such interactions: their factors are folded in.
+        metric : str or sequence of str
+            Metrics of the validation that are averages over users. The first decides which epoch is the best: the
+            first one with the highest value.
+        patience : int or None
+            Stop when so many validations in a row were not better than the best; None runs all epochs.
+        validate_every : int
+            Validate after every so many epochs, and after the last one.
+        time_budget : float, optional
+            Seconds of wall time, without the conversion of `data`: no epoch begins later. So the fit takes longer by
+            less than one epoch and its validation; the first epoch always runs.
+        callback : function (record, model) -> bool or None, optional
+            Called after each epoch, and its validation; a true value ends the fit. `model` is a fitted model of its
+            own with this epoch's factors, which are overwritten later: copy or save what is to last. The model under
+            fit is as it was before until the fit ends, also if the callback raises an exception.
         track_loss : bool
             Compute the objective after each epoch (one more pass over the stored cells).
         progress : bool, optional
@@ -172,10 +209,24 @@ class WMF(Explaining, Growing):
         Raises
         ------
         KeyboardInterrupt
-            On Ctrl-C, within a fraction of a second; the model then holds the last whole epoch's factors, or what it
-            held before if there was none.
+            On Ctrl-C, within a fraction of a second; the model then holds the last whole epoch's factors, with
+            validation the best epoch's so far, or what it held before if there was none.
+
+        Examples
+        --------
+        >>> from scipy.sparse import csr_array
+        >>> train, held_out = csr_array([[5, 3, 0], [4, 0, 0], [0, 0, 2]]), csr_array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+        >>> model = WMF(factors=2, iterations=50, random_state=0)
+        >>> model.fit(train, validation=held_out, metric="hit@1", patience=2).history[-1].validation
+        {'hit@1': 1.0}
+        >>> len(model.history), model.best_epoch
+        (4, 2)
         """
         interactions, config = as_interactions(data), self.config.snapshot()
+        watch = Watch(
+            interactions, validation=validation, metric=metric, patience=patience, validate_every=validate_every,
+            time_budget=time_budget, callback=callback,
+        )  # fmt: skip
         weights = None if confidence is None else as_confidence(confidence, interactions)
         problem = weigh(interactions.matrix, config, weights)
         start = initial_factors(interactions.shape, config)
@@ -183,6 +234,7 @@ class WMF(Explaining, Growing):
             epochs(problem, start, config, track_loss=track_loss),
             start,
             lambda reached, history: SavedModel(config, reached[0], reached[1], interactions, history, weights),
+            watch,
             total=config.iterations,
             progress=progress,
         )

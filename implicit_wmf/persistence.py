@@ -192,20 +192,24 @@ def _config_to_json(config: Config, arrays: Arrays) -> dict[str, Any]:
 
 def _record_to_json(record: Any) -> dict[str, Any]:
     """Numbers as they are; JSON has no NaN, which becomes null, and no infinity, which becomes text."""
-    return {name: _number_to_json(value) for name, value in asdict(record).items()}
+    return {name: _to_json(value) for name, value in asdict(record).items() if value != {}}
 
 
-def _number_to_json(value: float) -> float | str | None:
+def _to_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _to_json(number) for name, number in value.items()}
     if math.isnan(value):
         return None
     return value if math.isfinite(value) else str(value)
 
 
 def _record_from_json(values: dict[str, Any], record_type: type[Any]) -> Any:
-    return record_type(**{name: _number_from_json(value) for name, value in values.items()})
+    return record_type(**{name: _from_json(value) for name, value in values.items()})
 
 
-def _number_from_json(value: Any) -> Any:
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _from_json(number) for name, number in value.items()}
     if value is None:
         return math.nan
     return float(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Scores of pairs of users and items."""
+"""Scores of pairs of users and items, and the ranks that they come to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import target_ranks
 from .errors import InputError
 from .pinning import pinned
-from .ranking import check_indices
+from .ranking import check_cells, check_indices
 from .recommending import Recommending
 
 Positions = NDArray[np.int64]
@@ -19,7 +20,7 @@ _CHUNK = 1 << 16
 
 
 class Scoring(Recommending):
-    """Scores of pairs, for every estimator that recommends."""
+    """Scores and ranks of pairs, for every estimator that recommends."""
 
     @pinned
     def score(self, users: int | ArrayLike, items: int | ArrayLike) -> Any:
@@ -58,6 +59,49 @@ class Scoring(Recommending):
             vectors, item_vectors = self._scoring_factors(row[span])
             flat[span] = np.einsum("tk,tk->t", vectors, item_vectors[column[span]], dtype=np.float64)
         return out if out.ndim else float(out)
+
+    @pinned
+    def rank_counts(self, users: ArrayLike, targets: Any, seen: Any = None) -> tuple[Positions, Positions]:
+        """Count how many candidates score higher than each target, and how many others score the same.
+
+        With ties in either order, a target's rank among all items but those of `seen` is 1 + higher at best and
+        1 + higher + equal at worst.
+
+        Parameters
+        ----------
+        users : (k,) array of int
+            Positions.
+        targets : (k, items) sparse matrix
+            The items to rank for each of them: its stored cells, whatever their values.
+        seen : (k, items) sparse matrix, optional
+            Stored cells are no candidates; no target may be among them.
+
+        Returns
+        -------
+        higher, equal : int64 arrays, (targets.nnz,)
+            In the order of the cells, row by row and by item; `equal` does not count the target itself.
+
+        Raises
+        ------
+        InputError
+            For positions out of range, matrices of another shape, targets that are seen, and scores that are not
+            numbers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from scipy.sparse import csr_array
+        >>> from implicit_wmf import MostPopular
+        >>> model = MostPopular().fit(np.array([[1, 0, 1], [0, 0, 1]]))
+        >>> higher, equal = model.rank_counts([1], csr_array([[1, 0, 0]]), csr_array([[0, 0, 1]]))
+        >>> higher.tolist(), equal.tolist()
+        ([0], [0])
+        """
+        rows = check_indices("users", users, len(self._state().user_factors))
+        shape = (rows.size, len(self._state().item_factors))
+        wanted = check_cells("targets", targets, shape)
+        known = None if seen is None else check_cells("seen", seen, shape)
+        return target_ranks.rank_counts(*self._scoring_factors(rows), wanted, known, self._threads())
 
 
 def check_pairs(users: ArrayLike, items: ArrayLike, shape: tuple[int, int]) -> tuple[Positions, Positions]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,9 +39,10 @@ class EpochRecord:
     """What one epoch came to.
 
     `loss` is the objective after the epoch and the sum of its three parts: `stored` cells, `background` (all other
-    cells) and `regularization`; NaN where it was not asked for. `seconds` is the epoch's wall time, the loss included.
-    `exact_users` and `exact_items` are the shares of rows that were solved exactly, `user_steps` and `item_steps` the
-    mean conjugate-gradient steps of the others (0 if there are none); NaN where an older model did not record them.
+    cells) and `regularization`; NaN where it was not asked for. `seconds` is the epoch's wall time, the loss included,
+    the validation not. `exact_users` and `exact_items` are the shares of rows that were solved exactly, `user_steps`
+    and `item_steps` the mean conjugate-gradient steps of the others (0 if there are none); NaN where an older model did
+    not record them. `validation` has metrics on held-out interactions by name, empty where none were measured.
     """
 
     epoch: int
@@ -54,6 +55,7 @@ class EpochRecord:
     exact_items: float = np.nan
     user_steps: float = np.nan
     item_steps: float = np.nan
+    validation: dict[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Metrics against hand-computed tables, scikit-learn and a literal reference."""
+"""Metrics against hand-computed tables, a literal reference, scikit-learn and ir-measures."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from implicit_wmf.errors import InputError
 from implicit_wmf.evaluation import METRICS, parse_metric, score_lists
-from implicit_wmf.evaluation.metrics import stored_pairs
+from implicit_wmf.evaluation import metrics as metrics_module
+from implicit_wmf.evaluation.catalogue import Exposure, coverage, gini, popularity_rank, popularity_ranks
+from implicit_wmf.evaluation.metrics import parse_metrics, stored_pairs
+from implicit_wmf.threads import thread_limit
 
-NAMES = ["recall", "ndcg", "precision", "hit", "mrr", "map"]
+NAMES = ["recall", "capped_recall", "ndcg", "precision", "hit", "mrr", "map"]
 
 
 def to_csr(targets: list[set[int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -38,6 +42,7 @@ def slow_metric(name: str, ranked: list[int], target: set[int], k: int) -> float
     best = min(k, len(target))
     return {
         "recall": hits / len(target),
+        "capped_recall": hits / best,
         "ndcg": gain / sum(1 / math.log2(1 + rank) for rank in range(1, best + 1)),
         "precision": hits / k,
         "hit": float(hits > 0),
@@ -55,6 +60,8 @@ HAND_TARGETS = [{0, 1, 9}, {5}, {9}, {0, 1, 2, 3, 4, 5}, set()]
     [
         ("recall@5", [2 / 3, 1, 0, 5 / 6]),
         ("recall@3", [1 / 3, 1, 0, 1 / 2]),
+        ("capped_recall@5", [2 / 3, 1, 0, 1]),  # min(5, 3) = 3; of the fourth user's 6, only 5 can be listed
+        ("capped_recall@2", [1 / 2, 1, 0, 1]),  # min(2, 3) = 2
         ("precision@5", [2 / 5, 1 / 5, 0, 1]),
         ("precision@3", [1 / 3, 1 / 3, 0, 1]),
         ("hit@5", [1, 1, 0, 1]),
@@ -105,6 +112,54 @@ def test_equals_scikit_learn():
     np.testing.assert_allclose(values["map@25"], precisions, rtol=1e-12)
 
 
+def random_lists(users=60, items=30, length=20, seed=3):
+    """Lists of every length, none among them, and one to many targets, some of them outside the lists."""
+    rng = np.random.default_rng(seed)
+    lists = np.full((users, length), -1)
+    for row in lists:
+        size = rng.integers(0, length + 1)
+        row[:size] = rng.permutation(items)[:size]
+    targets = [set(rng.choice(items, rng.integers(1, 25), replace=False).tolist()) for _ in range(users)]
+    return lists, targets
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 20])
+def test_equals_ir_measures(k):
+    theirs = pytest.importorskip("ir_measures", reason="pip install 'implicit_wmf[test]' adds ir-measures")
+    lists, targets = random_lists()
+    qrels = {str(user): dict.fromkeys(map(str, target), 1) for user, target in enumerate(targets)}
+    run = {
+        str(user): {str(item): float(-rank) for rank, item in enumerate(row) if item >= 0}
+        for user, row in enumerate(lists)
+    }
+    names = {"recall": "R", "ndcg": "nDCG", "precision": "P", "hit": "Success", "mrr": "RR", "map": "AP"}
+    parsed = {name: theirs.parse_measure(f"{text}@{k}") for name, text in names.items()}
+    expected = {name: np.zeros(len(lists)) for name in names}  # trec_eval says nothing of users without a list
+    for found in theirs.iter_calc(list(parsed.values()), qrels, run):
+        name = next(name for name, measure in parsed.items() if measure == found.measure)
+        expected[name][int(found.query_id)] = found.value
+    relevant = np.array([len(target) for target in targets])
+    best = np.minimum(relevant, k)
+    expected["map"] *= relevant / best  # theirs is divided by all relevant items, as their recall is
+    expected["capped_recall"] = expected["recall"] * relevant / best
+    values = score_lists(lists, *to_csr(targets), [f"{name}@{k}" for name in expected])
+    for name, column in expected.items():
+        assert 0 < column.mean() < 1
+        np.testing.assert_allclose(values[f"{name}@{k}"], column, rtol=0, atol=1e-9)
+
+
+def test_blocks_and_threads_change_no_bit(monkeypatch):
+    lists, targets = random_lists(users=300)
+    names = [f"{name}@{k}" for name in NAMES for k in (3, 17)]
+    whole = score_lists(lists, *to_csr(targets), names)
+    monkeypatch.setattr(metrics_module, "_BLOCK", 7)
+    for threads in (1, 3):
+        with thread_limit(threads):
+            blocks = score_lists(lists, *to_csr(targets), names)
+        for name in names:
+            np.testing.assert_array_equal(blocks[name], whole[name])
+
+
 def test_every_metric_is_one_for_a_perfect_list_and_zero_without_hits():
     indptr, indices = to_csr([{2, 4, 6}, {2, 4, 6}])
     values = score_lists(np.array([[4, 2, 6], [1, 3, 5]]), indptr, indices, [f"{name}@3" for name in METRICS])
@@ -124,6 +179,11 @@ def test_negative_column_is_not_the_last_column_of_the_row_before():
     assert found.tolist() == [False, True]
 
 
+def test_rows_need_not_be_sorted():
+    found = stored_pairs(np.array([0, 0, 1, 1]), np.array([1, 2, 1, 4]), np.array([0, 2, 4]), np.array([5, 1, 4, 2]))
+    assert found.tolist() == [True, False, False, True]
+
+
 def test_large_rows_and_columns_do_not_overflow_narrow_indices():
     rows = np.array([69_999, 69_999, 1], dtype=np.int32)
     columns = np.array([99_999, 99_998, 99_999], dtype=np.int32)
@@ -132,23 +192,44 @@ def test_large_rows_and_columns_do_not_overflow_narrow_indices():
     assert stored_pairs(rows, columns, indptr, np.array([99_999], dtype=np.int32)).tolist() == [True, False, False]
 
 
-@pytest.mark.parametrize(("text", "name", "k"), [("recall@10", "recall", 10), ("map@007", "map", 7)])
-def test_parse(text, name, k):
+@pytest.mark.parametrize(
+    ("text", "name", "k", "shown"),
+    [
+        ("recall@10", "recall", 10, "recall@10"),
+        ("map@007", "map", 7, "map@7"),
+        ("coverage@3", "coverage", 3, "coverage@3"),
+        ("auc", "auc", 0, "auc"),
+    ],
+)
+def test_parse(text, name, k, shown):
     metric = parse_metric(text)
-    assert (metric.name, metric.k, str(metric)) == (name, k, f"{name}@{k}")
+    assert (metric.name, metric.k, str(metric)) == (name, k, shown)
 
 
-@pytest.mark.parametrize("text", ["recall", "recall@", "@5", "recall@-1", "recall@1.5", "recall @5", "Recall@5", 5])
+@pytest.mark.parametrize(
+    "text", ["recall", "gini", "recall@", "@5", "recall@-1", "recall@1.5", "recall @5", "Recall@5", 5]
+)
 def test_parse_refuses_what_is_no_name_at_k(text):
-    with pytest.raises(InputError, match=r"is not of the form name@k.*known are recall@k, ndcg@k"):
+    with pytest.raises(InputError, match=r"is not of the form name@k.*known are recall@k, capped_recall@k, ndcg@k"):
         parse_metric(text)
 
 
 def test_parse_names_the_known_metrics():
-    with pytest.raises(InputError, match=r"'auc' in 'auc@5' is not known; known are recall@k, .*map@k"):
-        parse_metric("auc@5")
+    with pytest.raises(InputError, match=r"'dcg' in 'dcg@5' is not known; known are recall@k, .*gini@k, auc$"):
+        parse_metric("dcg@5")
+    with pytest.raises(InputError, match=r"'roc' in 'roc' is not known"):
+        parse_metric("roc")
     with pytest.raises(InputError, match="k in 'ndcg@0' must be at least 1"):
         parse_metric("ndcg@0")
+    with pytest.raises(InputError, match="'auc@5' has a cut-off, but auc looks at the whole catalogue; name it 'auc'"):
+        parse_metric("auc@5")
+
+
+@pytest.mark.parametrize("metric", ["auc", "coverage@2", "gini@2", "popularity_rank@2"])
+def test_lists_and_targets_alone_do_not_give_every_metric(metric):
+    assert [str(parsed) for parsed in parse_metrics(["hit@1", metric], of_hits=False)] == ["hit@1", metric]
+    with pytest.raises(InputError, match=f"'{metric}' needs more than a list and its targets.*; known are recall@k"):
+        score_lists(np.array([[1, 2]]), *to_csr([{1}]), ["hit@1", metric])
 
 
 def test_refuses_no_metrics_one_twice_and_short_lists():
@@ -159,3 +240,48 @@ def test_refuses_no_metrics_one_twice_and_short_lists():
         score_lists(ids, *targets, ["ndcg@2", "hit@1", "ndcg@2"])
     with pytest.raises(InputError, match=r"recall@3 needs lists of 3 ids, but ids has shape \(1, 2\)"):
         score_lists(ids, *targets, ["hit@1", "recall@3"])
+
+
+def test_popularity_ranks_by_hand():
+    # users with a positive value for each item: 2, 1, 3, 1, 0; a negative value and a stored zero are none
+    matrix = csr_array(np.array([[1, 0, 1, 5, -1], [2, 0, 1, 9, 0], [0, 3, 0.5, 0, -2]]))
+    matrix.data[matrix.data == 9] = 0
+    # item 2 is first, item 0 second, items 1 and 3 share ranks 3 and 4, item 4 is last
+    assert popularity_ranks(matrix).tolist() == [2, 3.5, 1, 3.5, 5]
+
+
+def test_popularity_rank_of_lists_by_hand():
+    lists = np.array([[2, 1, 4], [4, -1, -1], [-1, -1, -1]])
+    ranks = np.array([2, 3.5, 1, 3.5, 5])
+    assert popularity_rank(lists, ranks, 2).tolist()[:2] == [(1 + 3.5) / 2, 5]
+    assert popularity_rank(lists, ranks, 3).tolist()[:2] == [(1 + 3.5 + 5) / 3, 5]
+    assert np.isnan(popularity_rank(lists, ranks, 3)[2])
+
+
+def test_exposure_coverage_and_gini_by_hand():
+    exposure = Exposure(5, [1, 3])
+    exposure.add(np.array([[2, 1, 4], [2, -1, -1]]))
+    exposure.add(np.array([[0, 2, -1]]))
+    assert exposure.counts[1].tolist() == [1, 0, 2, 0, 0]
+    assert exposure.counts[3].tolist() == [1, 1, 3, 0, 1]
+    assert coverage(exposure.counts[1]) == 2 / 5
+    assert coverage(exposure.counts[3]) == 4 / 5
+    # ascending 0, 0, 0, 1, 2 with weights -4, -2, 0, 2, 4: (2 + 8) / (4 * 3)
+    assert gini(exposure.counts[1]) == pytest.approx(10 / 12)
+    # ascending 0, 1, 1, 1, 3: (-2 + 0 + 2 + 12) / (4 * 6)
+    assert gini(exposure.counts[3]) == pytest.approx(12 / 24)
+
+
+def test_gini_at_its_ends():
+    assert gini(np.array([4, 4, 4])) == 0
+    assert gini(np.array([0, 7, 0])) == 1
+    assert math.isnan(gini(np.array([0, 0])))
+    assert math.isnan(gini(np.array([3])))
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=20).filter(any))
+def test_gini_is_half_the_relative_mean_difference(exposure):
+    n, total = len(exposure), sum(exposure)
+    differences = sum(abs(x - y) for x in exposure for y in exposure)  # over n (n - 1) pairs of two items
+    expected = differences / (2 * n * (n - 1)) / (total / n)
+    assert gini(np.array(exposure)) == pytest.approx(expected, rel=1e-12)

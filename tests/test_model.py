@@ -104,7 +104,7 @@ def test_history_makes_a_table(model):
     table = pd.DataFrame(model.history)
     assert list(table) == [
         "epoch", "loss", "stored", "background", "regularization", "seconds",
-        "exact_users", "exact_items", "user_steps", "item_steps",
+        "exact_users", "exact_items", "user_steps", "item_steps", "validation",
     ]  # fmt: skip
     assert table.epoch.tolist() == [1, 2, 3]
     np.testing.assert_allclose(table.loss, table.stored + table.background + table.regularization)

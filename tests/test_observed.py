@@ -348,7 +348,7 @@ def test_history_and_no_iterations():
     assert not model.user_biases.any()
     assert model.user_factors.any()
     table = pd.DataFrame(ObservedMF(2, iterations=3).fit(ratings, track_loss=False).history)
-    assert list(table) == ["epoch", "loss", "seconds"]
+    assert list(table) == ["epoch", "loss", "seconds", "validation"]
     assert table.loss.isna().all()
     assert table.epoch.tolist() == [1, 2, 3]
 

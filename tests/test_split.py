@@ -79,24 +79,63 @@ def test_by_time_cut_is_the_first_time_of_test(lines, cut):
     assert {line for _, _, line in line_numbers(test)} == expected
 
 
-@settings(deadline=None)
-@given(line_lists, fractions)
-def test_last_takes_each_users_last_times(lines, fraction):
+def last_lines(lines, wanted_of) -> set:
+    """Walk each user's times backwards, all but the first, until as many lines as wanted are taken."""
     expected = set()
     baskets = defaultdict(lambda: defaultdict(set))
     for line, (user, _, time) in enumerate(lines):
         baskets[user][time].add(line)
     for by_time in baskets.values():
-        wanted = max(1, round(fraction * sum(map(len, by_time.values()))))
+        wanted = wanted_of(sum(map(len, by_time.values())))
         taken = set()
         for time in sorted(by_time)[:0:-1]:
             if len(taken) < wanted:
                 taken |= by_time[time]
         expected |= taken
+    return expected
+
+
+def assert_no_user_trains_on_the_future(lines, train, test):
+    for one in set(train.users):
+        last_in_train = max(lines[line][2] for user, _, line in line_numbers(train) if user == one)
+        assert all(lines[line][2] > last_in_train for user, _, line in line_numbers(test) if user == one)
+
+
+@settings(deadline=None)
+@given(line_lists, fractions)
+def test_last_takes_each_users_last_times(lines, fraction):
+    expected = last_lines(lines, lambda size: max(1, round(fraction * size)))
     assume(expected)
     train, test = split_last(make_frame(lines), **NAMES, test_fraction=fraction)
     assert_complete_and_disjoint(lines, train, test)
+    assert_no_user_trains_on_the_future(lines, train, test)
     assert {line for _, _, line in line_numbers(test)} == expected
+
+
+@settings(deadline=None)
+@given(line_lists, st.integers(1, 6))
+def test_last_k_takes_as_few_last_times_as_hold_k_lines(lines, k):
+    expected = last_lines(lines, lambda size: k)
+    assume(expected)
+    train, test = split_last(make_frame(lines), **NAMES, k=k)
+    assert_complete_and_disjoint(lines, train, test)
+    assert_no_user_trains_on_the_future(lines, train, test)
+    assert {line for _, _, line in line_numbers(test)} == expected
+
+
+def test_last_k_by_hand():
+    lines = [("a", "x", 3), ("a", "y", 1), ("a", "z", 2), ("b", "x", 1), ("b", "y", 2), ("b", "z", 2), ("c", "x", 9)]
+    for k, expected in ((1, {0, 4, 5}), (2, {0, 2, 4, 5}), (3, {0, 2, 4, 5}), (10**30, {0, 2, 4, 5})):
+        _, test = split_last(make_frame(lines), **NAMES, k=k)
+        assert {line for _, _, line in line_numbers(test)} == expected
+    _, test = split_last(make_frame(lines), user="who", item="what", value="count", k=np.int64(2))
+    assert {line for _, _, line in line_numbers(test)} == {1, 2, 4, 5}
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, 2.0, True, "2", float("nan"), [1]])
+def test_refuses_a_k_that_counts_no_lines(k):
+    with pytest.raises(InputError, match="k must be a whole number of at least 1, got "):
+        split_last(make_frame([("a", "x", 1), ("a", "y", 5)]), **NAMES, k=k)
 
 
 @settings(deadline=None)
@@ -106,15 +145,16 @@ def test_order_of_lines_does_not_matter(lines, fraction, random):
     frame = make_frame(lines)
     order = list(range(len(frame)))
     random.shuffle(order)
-    for split in (split_by_time, split_last):
+    share = {"test_fraction": fraction}
+    for split, size in ((split_by_time, share), (split_last, share), (split_last, {"k": 2})):
         try:
-            parts = split(frame, **NAMES, test_fraction=fraction)
+            parts = split(frame, **NAMES, **size)
         except InputError as error:
             with pytest.raises(InputError) as shuffled_error:
-                split(frame.iloc[order], **NAMES, test_fraction=fraction)
+                split(frame.iloc[order], **NAMES, **size)
             assert str(shuffled_error.value) == str(error)
             continue
-        shuffled = split(frame.iloc[order], **NAMES, test_fraction=fraction)
+        shuffled = split(frame.iloc[order], **NAMES, **size)
         assert [line_numbers(part) for part in shuffled] == [line_numbers(part) for part in parts]
 
 

@@ -229,7 +229,7 @@ def test_history_is_that_of_the_best_start(fitted):
     assert losses == sorted(losses, reverse=True)
     assert [record.epoch for record in fitted.history] == list(range(1, len(losses) + 1))
     assert all(record.seconds >= 0 for record in fitted.history)
-    assert list(pd.DataFrame(fitted.history)) == ["epoch", "loss", "seconds"]
+    assert list(pd.DataFrame(fitted.history)) == ["epoch", "loss", "seconds", "validation"]
 
 
 def test_iterations_and_tolerance_end_a_start():

@@ -1,25 +1,29 @@
-"""Ranking metrics per user, all read from one matrix of hits."""
+"""Ranking metrics per user: their names, their definitions, and what is read from recommended lists."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import kernels
 from ..errors import InputError
+from ..threads import run_blocks
 
 MetricFunction = Callable[[NDArray[np.bool_], NDArray[np.integer], int], NDArray[np.float64]]
+
+_BLOCK = 1024  # users; a block of them takes less than a millisecond
 
 
 def recall(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
     """Share of a user's relevant items that are among the first k: hits / number of relevant items.
 
     The set-based recall of Manning, Raghavan and Schuetze 2008, "Introduction to Information Retrieval", section 8.3,
-    at a cut-off. A user with more than k relevant items cannot reach 1; other programs divide by min(k, relevant).
+    at a cut-off. A user with more than k relevant items cannot reach 1; `capped_recall` is the other definition in use.
 
     Parameters
     ----------
@@ -35,7 +39,16 @@ def recall(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> ND
     numpy.ndarray
         float64 (users,); NaN for a user without relevant items, for whom no metric of this module is defined.
     """
-    return _where_defined(hits[:, :k].sum(axis=1) / np.maximum(relevant, 1), relevant)
+    return _one_measure("recall", hits, relevant, k)
+
+
+def capped_recall(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
+    """Hits among the first k / min(k, number of relevant items), so that a perfect list reaches 1 whatever k is.
+
+    Called Recall@R by Liang, Krishnan, Hoffman and Jebara 2018, "Variational autoencoders for collaborative filtering",
+    and by the papers that compare with it. Parameters and result as in `recall`.
+    """
+    return _one_measure("capped_recall", hits, relevant, k)
 
 
 def precision(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
@@ -43,7 +56,7 @@ def precision(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) ->
 
     Manning, Raghavan and Schuetze 2008, section 8.4 ("precision at k"). Parameters and result as in `recall`.
     """
-    return _where_defined(hits[:, :k].sum(axis=1) / k, relevant)
+    return _one_measure("precision", hits, relevant, k)
 
 
 def hit(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
@@ -52,7 +65,7 @@ def hit(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArr
     The hit rate of Deshpande and Karypis 2004, "Item-based top-N recommendation algorithms", section 6.2, there with
     one relevant item a user. Parameters and result as in `recall`.
     """
-    return _where_defined(hits[:, :k].any(axis=1).astype(np.float64), relevant)
+    return _one_measure("hit", hits, relevant, k)
 
 
 def mrr(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
@@ -60,18 +73,17 @@ def mrr(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArr
 
     Voorhees 1999, "The TREC-8 question answering track report". Parameters and result as in `recall`.
     """
-    return _where_defined((hits[:, :k] / np.arange(1, k + 1)).max(axis=1), relevant)
+    return _one_measure("mrr", hits, relevant, k)
 
 
 def average_precision(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
     """Sum over the hits of the precision at their rank, divided by min(k, relevant); its mean is map@k.
 
     Manning, Raghavan and Schuetze 2008, equation 8.8, cut at k. Dividing by min(k, relevant) and not by all relevant
-    items lets a perfect list reach 1 whatever k is, as in ndcg. Parameters and result as in `recall`.
+    items, as trec_eval does, lets a perfect list reach 1 whatever k is, as in ndcg. Parameters and result as in
+    `recall`.
     """
-    first = hits[:, :k]
-    precision_at_rank = np.cumsum(first, axis=1) / np.arange(1, k + 1)
-    return _where_defined((first * precision_at_rank).sum(axis=1) / np.clip(relevant, 1, k), relevant)
+    return _one_measure("map", hits, relevant, k)
 
 
 def ndcg(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
@@ -81,13 +93,12 @@ def ndcg(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDAr
     discount 1 / log2(1 + rank); the perfect list has hits in its first min(k, relevant) ranks. Parameters and result
     as in `recall`.
     """
-    discount = 1.0 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(discount)[np.clip(relevant, 1, k) - 1]
-    return _where_defined((hits[:, :k] * discount).sum(axis=1) / ideal, relevant)
+    return _one_measure("ndcg", hits, relevant, k)
 
 
 METRICS: dict[str, MetricFunction] = {
     "recall": recall,
+    "capped_recall": capped_recall,
     "ndcg": ndcg,
     "precision": precision,
     "hit": hit,
@@ -95,17 +106,20 @@ METRICS: dict[str, MetricFunction] = {
     "map": average_precision,
 }
 
+# What takes more than hits, measured by `evaluate`: defined in the modules `ranks` and `catalogue`.
+RANK_METRICS = ("auc",)
+CATALOGUE_METRICS = ("popularity_rank", "coverage", "gini")
+
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric at one cut-off, such as ``ndcg@10``."""
+    """One metric at one cut-off, such as ``ndcg@10``; k is 0 for ``auc``, which has none."""
 
     name: str
     k: int
-    function: MetricFunction
 
     def __str__(self) -> str:
-        return f"{self.name}@{self.k}"
+        return f"{self.name}@{self.k}" if self.k else self.name
 
 
 def parse_metric(text: str) -> Metric:
@@ -114,7 +128,8 @@ def parse_metric(text: str) -> Metric:
     Parameters
     ----------
     text
-        ``name@k``: a key of `METRICS`, and how many ranks count.
+        ``name@k``: a key of `METRICS`, or one of popularity_rank, coverage and gini, and how many ranks count; or
+        ``auc``, which has no cut-off.
 
     Raises
     ------
@@ -127,20 +142,27 @@ def parse_metric(text: str) -> Metric:
     >>> metric.name, metric.k
     ('ndcg', 10)
     """
-    known = ", ".join(f"{name}@k" for name in METRICS)
-    match = re.fullmatch(r"([a-z_]+)@([0-9]+)", text) if isinstance(text, str) else None
-    if match is None:
+    at_k = (*METRICS, *CATALOGUE_METRICS)
+    known = ", ".join([*(f"{name}@k" for name in at_k), *RANK_METRICS])
+    match = re.fullmatch(r"([a-z_]+)(@([0-9]+))?", text) if isinstance(text, str) else None
+    if match is None or (match[2] is None and match[1] in at_k):
         raise InputError(f"metrics: {text!r} is not of the form name@k, for example 'ndcg@10'; known are {known}")
-    name, k = match[1], int(match[2])
-    if name not in METRICS:
+    name = match[1]
+    if name in RANK_METRICS and match[2]:
+        raise InputError(f"metrics: {text!r} has a cut-off, but {name} looks at the whole catalogue; name it {name!r}")
+    if name not in at_k and name not in RANK_METRICS:
         raise InputError(f"metrics: {name!r} in {text!r} is not known; known are {known}")
-    if k < 1:
+    k = int(match[3] or 0)
+    if k < 1 and name in at_k:
         raise InputError(f"metrics: k in {text!r} must be at least 1")
-    return Metric(name, k, METRICS[name])
+    return Metric(name, k)
 
 
-def parse_metrics(metrics: str | Iterable[str]) -> list[Metric]:
-    """Read one metric's name or several, as `parse_metric` does, and refuse none at all or one twice."""
+def parse_metrics(metrics: str | Iterable[str], *, of_hits: bool = True) -> list[Metric]:
+    """Read one metric's name or several, as `parse_metric` does.
+
+    Refuses none at all, one twice and, with `of_hits`, what `score_lists` cannot read from lists and targets alone.
+    """
     parsed = [parse_metric(text) for text in ([metrics] if isinstance(metrics, str) else metrics)]
     if not parsed:
         raise InputError("metrics: no metric was named; give at least one, for example ('recall@10', 'ndcg@10')")
@@ -148,6 +170,12 @@ def parse_metrics(metrics: str | Iterable[str]) -> list[Metric]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(f"metrics: {twice[0]!r} is named {names.count(twice[0])} times; name it once")
+    other = [str(metric) for metric in parsed if metric.name not in METRICS]
+    if of_hits and other:
+        raise InputError(
+            f"metrics: {other[0]!r} needs more than a list and its targets, which are all there is here; known are "
+            f"{', '.join(f'{name}@k' for name in METRICS)}"
+        )
     return parsed
 
 
@@ -173,7 +201,7 @@ def score_lists(
     Raises
     ------
     InputError
-        If a name is not known, or a cut-off is larger than N.
+        If a name is not known or not one of `METRICS`, or a cut-off is larger than N.
 
     Examples
     --------
@@ -186,17 +214,30 @@ def score_lists(
     longest = max(parsed, key=lambda metric: metric.k)
     if longest.k > ids.shape[1]:
         raise InputError(f"metrics: {longest} needs lists of {longest.k} ids, but ids has shape {ids.shape}")
-    hits = hit_matrix(ids, indptr, indices)
-    relevant = np.diff(indptr)
-    return {str(metric): metric.function(hits, relevant, metric.k) for metric in parsed}
+    hits = hit_matrix(ids[:, : longest.k], indptr, indices)
+    cutoffs = sorted({metric.k for metric in parsed})
+    measured = _measures(hits, np.diff(indptr), cutoffs)
+    return {str(metric): measured[metric.name][cutoffs.index(metric.k)] for metric in parsed}
 
 
 def hit_matrix(
     ids: NDArray[np.integer], indptr: NDArray[np.integer], indices: NDArray[np.integer]
 ) -> NDArray[np.bool_]:
     """Tell for each recommended id (users, N) whether it is among the same user's targets, given in CSR form."""
-    rows = np.repeat(np.arange(ids.shape[0]), ids.shape[1])
-    return stored_pairs(rows, ids.ravel(), indptr, indices).reshape(ids.shape)
+    starts, cells = _integers(indptr), _integers(_sorted_rows(indptr, indices))
+    asked = _integers(ids)
+    hits = np.empty(ids.shape, dtype=bool)
+    run_in_blocks(lambda start, stop: kernels.metrics.find_hits(start, stop, asked, starts, cells, hits), len(ids))
+    return hits
+
+
+def run_in_blocks(task: Callable[[int, int], None], users: int) -> None:
+    """Call ``task(start, stop)`` for blocks of users, on several threads."""
+
+    def block(number: int) -> None:
+        task(number * _BLOCK, min((number + 1) * _BLOCK, users))
+
+    run_blocks(block, -(-users // _BLOCK))
 
 
 def stored_pairs(
@@ -206,7 +247,9 @@ def stored_pairs(
     width = 1 + max(int(columns.max(initial=0)), int(indices.max(initial=0)))
     stored_rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
     # A bisection of sorted keys takes a tenth of the time of numpy.isin, which sorts both sides together.
-    stored = np.sort(stored_rows * width + indices)
+    stored = stored_rows * width + indices
+    if (stored[1:] < stored[:-1]).any():  # never of Interactions, whose rows are sorted
+        stored.sort()
     wanted = rows.astype(np.int64) * width + columns
     if not stored.size:
         return np.zeros(wanted.shape, dtype=bool)
@@ -215,6 +258,36 @@ def stored_pairs(
     return np.asarray(found & (columns >= 0))
 
 
-def _where_defined(values: Any, relevant: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Put NaN where a user has no relevant items."""
-    return np.where(relevant > 0, values, np.nan)
+def _one_measure(name: str, hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = _measures(hits, relevant, [k])[name][0]
+    return values
+
+
+def _measures(
+    hits: NDArray[np.bool_], relevant: NDArray[Any], cutoffs: Sequence[int]
+) -> dict[str, NDArray[np.float64]]:
+    """Compute all measures of lists at ascending cut-offs, each (cutoffs, users)."""
+    discounts = 1.0 / np.log2(np.arange(2, cutoffs[-1] + 2))
+    ideals, counts, ends = np.cumsum(discounts), _integers(relevant), np.array(cutoffs, dtype=np.int64)
+    flags = kernels.jit.read_only(np.ascontiguousarray(hits))
+    out = np.empty((len(kernels.metrics.MEASURES), len(cutoffs), len(hits)))
+    run_in_blocks(
+        lambda start, stop: kernels.metrics.measure_hits(start, stop, flags, counts, ends, discounts, ideals, out),
+        len(hits),
+    )
+    return dict(zip(kernels.metrics.MEASURES, out, strict=True))
+
+
+def _integers(array: NDArray[Any]) -> NDArray[np.int64]:
+    """Convert to the one type that the kernels are compiled for."""
+    whole: NDArray[np.int64] = kernels.jit.read_only(np.ascontiguousarray(array, dtype=np.int64))
+    return whole
+
+
+def _sorted_rows(indptr: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:
+    """Sort the indices of each CSR row, unless they are sorted."""
+    falls = np.flatnonzero(indices[1:] < indices[:-1]) + 1
+    if np.isin(falls, indptr).all():
+        return indices
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    return indices[np.lexsort((indices, rows))]

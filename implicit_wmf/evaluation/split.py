@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from .._columns import take_columns, times
+from .. import parameters
 from ..errors import InputError
 from ..interactions import Interactions
 from .metrics import stored_pairs
+from .split_lines import at_least_one, last_of_users, moment_of, moments_of, take_table, two_interactions
+from .split_parts import check_share, keep_pairs
 
 
 def split_by_time(
@@ -64,13 +65,13 @@ def split_by_time(
     >>> train.matrix.nnz, test.matrix.nnz, test.shape
     (2, 1, (2, 2))
     """
-    table = _take_table(frame, user=user, item=item, value=value, timestamp=timestamp)
-    moments = _moments(table, timestamp)
+    table = take_table(frame, user=user, item=item, value=value, timestamp=timestamp)
+    moments = moments_of(table, timestamp)
     if cut is None:
-        lines = int(_test_lines(np.array(moments.size), test_fraction))
+        lines = int(at_least_one(np.array(moments.size), check_share("test_fraction", test_fraction, 0.2)))
         first = np.sort(moments)[moments.size - lines]
     else:
-        first = _moment(cut, table[timestamp].dtype, moments.dtype)
+        first = moment_of(cut, table[timestamp].dtype, moments.dtype)
     in_test = moments >= first
     if in_test.all() or not in_test.any():
         empty, side = ("train", "before") if in_test.all() else ("test", "at or after")
@@ -78,7 +79,7 @@ def split_by_time(
             f"{empty} would be empty: none of the {moments.size} lines has a {timestamp!r} {side} the cut {first}; "
             f"times run from {moments.min()} to {moments.max()}: give a cut or a test_fraction with lines on both sides"
         )
-    return _two_interactions(table, in_test, user=user, item=item, value=value, timestamp=timestamp)
+    return two_interactions(table, in_test, user=user, item=item, value=value, timestamp=timestamp)
 
 
 def split_last(
@@ -89,11 +90,14 @@ def split_last(
     value: Hashable | None = None,
     timestamp: Hashable | None = None,
     test_fraction: float = 0.2,
+    k: int | None = None,
 ) -> tuple[Interactions, Interactions]:
     """Split each user's own lines in time: the last ones are for testing.
 
-    Every user with lines at two times or more is in both parts, but train then holds lines of some users that are later
-    than test lines of others: where that matters, use `split_by_time`.
+    Every user with lines at two times or more is in both parts, and all of a user's lines in train are earlier than
+    those in test. Between users that does not hold, train has lines of some that are later than test lines of others:
+    where that matters, use `split_by_time`. Lines are split before they are summed to cells: who takes the same item
+    early and late has it in both parts (see `new_pairs`).
 
     Parameters
     ----------
@@ -105,6 +109,10 @@ def split_last(
     test_fraction
         Share of lines, between 0 and 1: a user's test lines are those of the fewest last times that make up at least
         this share, rounded to whole lines and at least one, but never those of the user's first time.
+    k
+        How many lines, from 1 on; replaces `test_fraction`. A user's test lines are those of the fewest last times that
+        make up at least k lines: more than k where the k-th last line shares its time with earlier ones. Users with
+        fewer than k lines after their first time have all of these in test.
 
     Returns
     -------
@@ -124,16 +132,16 @@ def split_last(
     >>> train.matrix.sum(axis=1).tolist(), test.matrix.sum(axis=1).tolist()
     ([2.0, 1.0], [1.0, 0.0])
     """
-    table = _take_table(frame, user=user, item=item, value=value, timestamp=timestamp)
+    table = take_table(frame, user=user, item=item, value=value, timestamp=timestamp)
     users = pd.factorize(table[user], use_na_sentinel=False)[0].astype(np.int64)
-    order = np.arange(len(table)) if timestamp is None else _moments(table, timestamp)
-    in_test = _last_lines(users, order, test_fraction)
+    order = np.arange(len(table)) if timestamp is None else moments_of(table, timestamp)
+    in_test = last_of_users(users, order, _wanted_lines(np.bincount(users), test_fraction, k))
     if not in_test.any():
         raise InputError(
-            f"test would be empty: none of the {users.max(initial=-1) + 1} users has lines at two different times; "
+            f"test would be empty: none of the {users.max() + 1} users has lines at two different times; "
             "split_by_time can split such data"
         )
-    return _two_interactions(table, in_test, user=user, item=item, value=value, timestamp=timestamp)
+    return two_interactions(table, in_test, user=user, item=item, value=value, timestamp=timestamp)
 
 
 def new_pairs(test: Interactions, train: Interactions) -> Interactions:
@@ -157,12 +165,7 @@ def new_pairs(test: Interactions, train: Interactions) -> Interactions:
     check_same_ids(train, test)
     matrix = test.matrix
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    new = ~stored_pairs(rows, matrix.indices, train.matrix.indptr, train.matrix.indices)
-    indptr = np.append(0, np.cumsum(new))[matrix.indptr]
-    indptr = indptr.astype(matrix.indptr.dtype)
-    kept = csr_array((matrix.data[new], matrix.indices[new], indptr), shape=matrix.shape)
-    timestamps = None if test.timestamps is None else test.timestamps[new]
-    return Interactions(kept, test.users, test.items, timestamps)
+    return keep_pairs(test, ~stored_pairs(rows, matrix.indices, train.matrix.indptr, train.matrix.indices))
 
 
 def check_same_ids(train: Interactions, test: Interactions) -> None:
@@ -180,72 +183,9 @@ def check_same_ids(train: Interactions, test: Interactions) -> None:
             )
 
 
-def _take_table(frame: Any, **names: Hashable | None) -> pd.DataFrame:
-    """Take the named columns of a frame of any kind into a pandas frame."""
-    wanted = {argument: name for argument, name in names.items() if name is not None}
-    columns = take_columns(frame, wanted)
-    table = pd.DataFrame({wanted[argument]: column for argument, column in columns.items()})
-    if table.empty:
-        raise InputError("frame: the table is empty; give at least two lines to split")
-    return table
-
-
-def _moments(table: pd.DataFrame, timestamp: Hashable) -> NDArray[Any]:
-    """Return the times of all lines as numbers or as datetime64, in UTC."""
-    return times(table[timestamp], f"timestamp column {timestamp!r}", lambda line: f"line {line}")
-
-
-def _moment(cut: Any, column: Any, kind: np.dtype[Any]) -> Any:
-    """Turn a cut that the caller gave into a value that compares with the times."""
-    number = isinstance(cut, int | float | np.number) and not isinstance(cut, bool)
-    if kind.kind != "M":
-        if not number or np.isnan(cut):
-            raise InputError(f"cut is {cut!r}, but the times are numbers ({kind}); give a number")
-        return cut
-    try:
-        moment = pd.NaT if number else pd.Timestamp(cut)
-    except (TypeError, ValueError):
-        moment = pd.NaT
-    if moment is pd.NaT:
-        raise InputError(f"cut is {cut!r}, but the times are dates; give a date, such as '2011-12-01'")
-    if moment.tzinfo is not None:
-        return moment.tz_convert(None).to_datetime64()
-    if isinstance(column, pd.DatetimeTZDtype):
-        raise InputError(f"cut is {cut!r} without a time zone, but the times are in {column.tz}; add one to the cut")
-    return moment.to_datetime64()
-
-
-def _test_lines(lines: NDArray[np.integer], test_fraction: float) -> NDArray[np.int64]:
-    """Turn the share into a number of lines, at least one, for each number of lines."""
-    if not isinstance(test_fraction, int | float | np.number) or not 0 < test_fraction < 1:
-        raise InputError(f"test_fraction is {test_fraction!r}; give a number between 0 and 1, such as 0.2")
-    return np.asarray(np.maximum(1, np.rint(lines * float(test_fraction)).astype(np.int64)))
-
-
-def _last_lines(users: NDArray[np.int64], order: NDArray[Any], test_fraction: float) -> NDArray[np.bool_]:
-    """Tell for each line whether it is among its user's last ones, equal places in the order kept together."""
-    by_time = np.lexsort((order, users))
-    user, place = users[by_time], order[by_time]
-    position = np.arange(user.size)
-    starts_user = np.append(True, user[1:] != user[:-1])
-    starts_time = starts_user | np.append(True, place[1:] != place[:-1])
-    first_of_user = np.maximum.accumulate(np.where(starts_user, position, 0))
-    first_of_time = np.maximum.accumulate(np.where(starts_time, position, 0))
-    after_time = np.append(position[starts_time][1:], user.size)[np.cumsum(starts_time) - 1]
-    lines = np.bincount(users)[user]
-    later = first_of_user + lines - after_time
-    in_test = np.empty(user.size, dtype=bool)
-    in_test[by_time] = (later < _test_lines(lines, test_fraction)) & (first_of_time > first_of_user)
-    return in_test
-
-
-def _two_interactions(
-    table: pd.DataFrame, in_test: NDArray[np.bool_], **columns: Any
-) -> tuple[Interactions, Interactions]:
-    """Build both parts over the ids of the whole table, which is checked as a whole first."""
-    whole = Interactions.from_frame(table, **columns)
-    train, test = (
-        Interactions.from_frame(table[part], **columns, users=whole.users, items=whole.items)
-        for part in (~in_test, in_test)
-    )
-    return train, test
+def _wanted_lines(lines: NDArray[np.integer], test_fraction: float, k: int | None) -> NDArray[np.int64]:
+    """Return how many lines of each user to test on at least."""
+    if k is None:
+        return at_least_one(lines, check_share("test_fraction", test_fraction, 0.2))
+    parameters.whole(1)("k", k)
+    return np.full(lines.shape, min(k, lines.max()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..errors import InputError
 from ..factor_model import FactorModel, as_interactions, check_data_shape
 from ..interactions import Interactions
 from ..persistence import SavedModel
+from ..validation import Callback, Watch
 from .kl_config import KLMFConfig
 from .multiplicative import Divergence, Form, ThreeFactors, TwoFactors, iterate
 from .records import IterationRecord
@@ -64,7 +66,9 @@ class KLMF(FactorModel[KLMFConfig]):
     X, B, C : (p, q), (p, users) and (q, items) float64 arrays
         Of a fit with B or C; the one that was left out is None.
     history : list of IterationRecord
-        One record an iteration: loss and seconds; ``pandas.DataFrame(model.history)`` makes a table.
+        One record an iteration: loss, seconds, metrics of the validation; ``model.history_frame()`` makes a table.
+    best_epoch : int
+        The iteration whose factors these are: the last one, but for a fit with validation.
     interactions : Interactions
         What was fitted: raw ids, and the items that `recommend` leaves out.
     config : KLMFConfig
@@ -108,6 +112,12 @@ class KLMF(FactorModel[KLMFConfig]):
         *,
         B: ArrayLike | None = None,
         C: ArrayLike | None = None,
+        validation: Any = None,
+        metric: str | Iterable[str] = "ndcg@10",
+        patience: int | None = 3,
+        validate_every: int = 1,
+        time_budget: float | None = None,
+        callback: Callback | None = None,
         track_loss: bool = True,
         progress: bool | None = None,
     ) -> KLMF:
@@ -120,6 +130,8 @@ class KLMF(FactorModel[KLMFConfig]):
         B : (p, users) dense array, >= 0, optional
         C : (q, items) dense array, >= 0, optional
             For the three-factor form.
+        validation, metric, patience, validate_every, time_budget, callback : optional
+            As for :meth:`implicit_wmf.WMF.fit`, iterations for epochs; `validation` not for users outside `data`.
         track_loss : bool
             Compute the divergence after each iteration (one more pass over the stored cells); `tolerance` needs it.
         progress : bool, optional
@@ -133,13 +145,17 @@ class KLMF(FactorModel[KLMFConfig]):
         Raises
         ------
         KeyboardInterrupt
-            On Ctrl-C, within a fraction of a second; the model then holds the last whole iteration's factors, or what
-            it held before if there was none.
+            On Ctrl-C, within a fraction of a second; the model then holds the last whole iteration's factors,
+            with validation the best one's so far, or what it held before if there was none.
         """
         config = self.config
         if config.tolerance > 0 and not track_loss:
             raise InputError(f"tolerance is {config.tolerance:g}, which needs track_loss=True; or set it to 0")
         interactions = _as_counts(data)
+        watch = Watch(
+            interactions, validation=validation, metric=metric, patience=patience, validate_every=validate_every,
+            time_budget=time_budget, callback=callback,
+        )  # fmt: skip
         counts = interactions.matrix
         form: Form = TwoFactors(counts, config) if B is None and C is None else ThreeFactors(counts, B, C, config)
         start = form.start()
@@ -149,6 +165,7 @@ class KLMF(FactorModel[KLMFConfig]):
             lambda reached, history: SavedModel(
                 config, *form.factors(reached), interactions, history, extra=form.extra(reached)
             ),
+            watch,
             total=config.iterations,
             progress=progress,
         )

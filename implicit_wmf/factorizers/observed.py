@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..errors import InputError
 from ..factor_model import FactorModel, check_data_shape
 from ..persistence import SavedModel
 from ..scoring import check_pairs
+from ..validation import Callback, Watch
 from .observed_config import ObservedMFConfig
 from .observed_data import as_ratings
 from .observed_training import Vectors, compute_loss, epochs, mean_rating, pose, start
@@ -73,7 +75,9 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
     rating_mean : float
         mu.
     history : list of IterationRecord
-        One record an epoch: loss and seconds.
+        One record an epoch: loss, seconds, metrics of the validation; ``model.history_frame()`` makes a table.
+    best_epoch : int
+        The epoch whose factors these are: the last one, but for a fit with validation.
     interactions : Interactions
         The observed ratings with their raw ids; `recommend` leaves these items out.
     config : ObservedMFConfig
@@ -117,7 +121,18 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
         self._configure(locals())
 
     def fit(
-        self, ratings: Any, *, observed: Any = None, track_loss: bool = True, progress: bool | None = None
+        self,
+        ratings: Any,
+        *,
+        observed: Any = None,
+        validation: Any = None,
+        metric: str | Iterable[str] = "ndcg@10",
+        patience: int | None = 3,
+        validate_every: int = 1,
+        time_budget: float | None = None,
+        callback: Callback | None = None,
+        track_loss: bool = True,
+        progress: bool | None = None,
     ) -> ObservedMF:
         """Fit factors and biases, starting afresh.
 
@@ -129,6 +144,9 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
         observed : scipy sparse matrix, boolean (users, items) array, or tuple of two index arrays; optional
             The observed cells: the stored ones, the true ones, or those at (rows, columns). Needed for a dense array.
             A cell that `ratings` does not store is observed to be 0.
+        validation, metric, patience, validate_every, time_budget, callback : optional
+            As for :meth:`implicit_wmf.WMF.fit`; `validation` has the items that users should find first, not ratings
+            to predict, and not users outside `ratings`.
         track_loss : bool
             Compute the objective after each epoch (one more pass over the ratings).
         progress : bool, optional
@@ -145,10 +163,14 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
             If nothing is observed, an observed rating is not a finite number, shapes do not fit, or a row has no finite
             solution in this precision.
         KeyboardInterrupt
-            On Ctrl-C, within a fraction of a second; the model then holds the last whole epoch's factors, or what it
-            held before if there was none.
+            On Ctrl-C, within a fraction of a second; the model then holds the last whole epoch's factors, with
+            validation the best epoch's so far, or what it held before if there was none.
         """
         data = as_ratings(ratings, observed)
+        watch = Watch(
+            data, validation=validation, metric=metric, patience=patience, validate_every=validate_every,
+            time_budget=time_budget, callback=callback,
+        )  # fmt: skip
         config = self.config
         mean = mean_rating(data.matrix) if config.mean else 0.0
         problem = pose(data.matrix, mean, config)
@@ -160,7 +182,7 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
             return SavedModel(config, users.factors, items.factors, data, history, extra=extra)
 
         steps = epochs(problem, begin, config, track_loss=track_loss)
-        self._follow(steps, begin, keep, total=config.iterations, progress=progress)
+        self._follow(steps, begin, keep, watch, total=config.iterations, progress=progress)
         return self
 
     @property

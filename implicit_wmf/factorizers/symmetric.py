@@ -18,6 +18,7 @@ from ..objectives import SymmetricSquares
 from ..parameters import Config, number, or_none, parameter, random_state, whole
 from ..persistence import SavedModel
 from ..threads import single_threaded_blas, thread_limit
+from ..validation import Callback, Watch
 from .records import IterationRecord
 from .saved import check_extra
 from .symmetric_objectives import Penalized, SymmetricObjective, UnweightedSymmetricSquares
@@ -144,7 +145,16 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
     ) -> None:
         self._configure(locals())
 
-    def fit(self, R: Any, P: Any = None, *, track_loss: bool = True, progress: bool | None = None) -> SymmetricMF:
+    def fit(
+        self,
+        R: Any,
+        P: Any = None,
+        *,
+        time_budget: float | None = None,
+        callback: Callback | None = None,
+        track_loss: bool = True,
+        progress: bool | None = None,
+    ) -> SymmetricMF:
         """Fit the factors, starting afresh.
 
         Parameters
@@ -153,6 +163,9 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
             Targets, any real numbers; where both sides have ids, they are the same in the same order.
         P : Interactions, scipy sparse matrix or array, or dense 2-D array, (n, n); optional
             Weights of the predictions, any real numbers.
+        time_budget, callback : optional
+            As for :meth:`implicit_wmf.WMF.fit`, starts for epochs. The callback's record says what start it was and the
+            lowest objective so far, and its model has the factors of the best start so far.
         track_loss : bool
             Accepted as by other estimators, and without effect: the method needs the objective in any case.
         progress : bool, optional
@@ -169,6 +182,7 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
             On Ctrl-C; the model then holds the best of the starts that had ended, or what it held before if none had.
         """
         data = _square("R", R)
+        watch = Watch(data, time_budget=time_budget, callback=callback)
         weights = None if P is None else _weights(P, data)
         self._follow(
             run_starts(_problem(data, weights, self.config), self.config),
@@ -176,6 +190,7 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
             lambda best, _: SavedModel(
                 self.config, best.G, best.G, data, best.history, weights, {"start_losses": best.start_losses}
             ),
+            watch,
             total=self.config.starts,
             progress=progress,
         )

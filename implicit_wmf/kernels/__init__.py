@@ -9,7 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-_MODULES = ("cells", "cg", "gram", "jit", "kl", "linalg", "objective", "ranking", "rows", "simd", "solve")
+_MODULES = (
+    "cells", "cg", "gram", "jit", "kl", "linalg", "metrics", "neighbours", "objective", "ranking", "ranks", "rows",
+    "simd", "solve",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> ModuleType:

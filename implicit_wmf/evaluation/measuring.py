@@ -1,0 +1,128 @@
+"""Who is evaluated on what, and every metric's values, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from ..errors import InputError
+from ..interactions import Interactions
+from ..ranking import check_indices
+from .catalogue import Exposure, coverage, gini, popularity_rank, popularity_ranks
+from .lists import Positions, Recommender, ask
+from .metrics import METRICS, Metric, score_lists
+from .ranks import auc
+from .split import new_pairs
+
+Floats = NDArray[np.float64]
+
+# For each metric a value a user, or one number for a metric of all lists together.
+Measured = dict[str, Any]
+
+_OF_ALL_LISTS = {"coverage": coverage, "gini": gini}
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The users to evaluate, what they have, and what is to be found.
+
+    Attributes
+    ----------
+    train
+        What the model was fitted on.
+    targets
+        Cells (users, items) of all users; those of the evaluated ones count.
+    users
+        Integers (evaluated,): their rows; each has a target and a stored pair in train.
+    left_out
+        Numbers of the others, by reason.
+    """
+
+    train: Interactions
+    targets: csr_array
+    users: Positions
+    left_out: dict[str, int]
+
+    @classmethod
+    def of(cls, train: Interactions, test: Interactions, users: Any = None) -> Cases:
+        """Choose among some rows, by default all, those with targets and history, and count the others."""
+        targets = _targets(train, test)
+        rows = np.arange(train.shape[0]) if users is None else _rows(users, train.shape[0])
+        has_target = np.diff(targets.indptr)[rows] > 0
+        has_history = np.diff(train.matrix.indptr)[rows] > 0
+        left_out = {
+            "without_targets": int((~has_target).sum()),
+            "without_history": int((has_target & ~has_history).sum()),
+        }
+        chosen = rows[has_target & has_history]
+        if not chosen.size:
+            raise InputError(
+                f"no user can be evaluated: of {rows.size} users {left_out['without_targets']} have no new pair of "
+                f"positive value in test and {left_out['without_history']} others have no pair in train; "
+                "split so that users have lines on both sides, as split_last does"
+            )
+        return cls(train, targets, chosen, left_out)
+
+
+def measure(model: Recommender, cases: Cases, metrics: Sequence[Metric], batch_size: Any) -> Measured:
+    """Ask a model for the lists of all cases, and measure them."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}; give a whole number of users, from 1 on")
+    together = [metric for metric in metrics if metric.name in _OF_ALL_LISTS]
+    exposure = Exposure(cases.train.shape[1], {metric.k for metric in together})
+    each = [metric for metric in metrics if metric not in together]
+    novel = any(metric.name == "popularity_rank" for metric in metrics)
+    ranks = popularity_ranks(cases.train.matrix) if novel else np.empty(0)
+    parts = [
+        _measure_batch(model, cases, cases.users[start : start + batch_size], each, ranks, exposure)
+        for start in range(0, cases.users.size, int(batch_size))
+    ]
+    values: Measured = {str(metric): np.concatenate([part[str(metric)] for part in parts]) for metric in each}
+    values |= {str(metric): _OF_ALL_LISTS[metric.name](exposure.counts[metric.k]) for metric in together}
+    return {str(metric): values[str(metric)] for metric in metrics}
+
+
+def _measure_batch(
+    model: Recommender,
+    cases: Cases,
+    users: Positions,
+    metrics: Sequence[Metric],
+    ranks: Floats,
+    exposure: Exposure,
+) -> dict[str, Floats]:
+    """Measure each of some users, and take their lists into the exposure."""
+    targets, seen = cases.targets[users], cases.train.matrix[users]
+    values: dict[str, Floats] = {}
+    longest = max([metric.k for metric in metrics] + list(exposure.counts))
+    if longest:
+        ids, _ = ask(model, users, longest, seen)
+        exposure.add(ids)
+        of_hits = [str(metric) for metric in metrics if metric.name in METRICS]
+        if of_hits:
+            values |= score_lists(ids, targets.indptr, targets.indices, of_hits)
+        novelty = [metric for metric in metrics if metric.name == "popularity_rank"]
+        values |= {str(metric): popularity_rank(ids, ranks, metric.k) for metric in novelty}
+    if any(metric.name == "auc" for metric in metrics):
+        values["auc"] = auc(model, users, targets, seen)
+    return values
+
+
+def _targets(train: Interactions, test: Interactions) -> csr_array:
+    """Return the CSR matrix of the test pairs that count: new, and of positive value."""
+    targets = new_pairs(test, train).matrix.copy()
+    targets.data = (targets.data > 0).astype(np.float32)
+    targets.eliminate_zeros()
+    return targets
+
+
+def _rows(users: Any, count: int) -> Positions:
+    rows = check_indices("users", users, count)
+    again = np.flatnonzero(np.bincount(rows, minlength=count) > 1)
+    if again.size:
+        raise InputError(f"users holds {again[0]} more than once; name each row once")
+    return rows

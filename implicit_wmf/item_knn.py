@@ -1,0 +1,297 @@
+"""ItemKNN, the neighbourhood recommender: a baseline that tuned factor models do not always beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.sparse import csr_array
+
+from . import kernels, ranking
+from ._neighbourhoods import as_rows, find_neighbours, score_pairs, top_items
+from .configured import Configured
+from .errors import InputError, NotFittedError
+from .factor_model import as_interactions
+from .interactions import Interactions
+from .parameters import Config, number, one_of, or_none, parameter, whole
+from .pinning import pinned
+from .recommending import Recommending
+from .scoring import check_pairs
+
+
+@dataclass(frozen=True, eq=False)
+class ItemKNNConfig(Config):
+    """The hyper-parameters of ItemKNN."""
+
+    neighbours: int = parameter(100, whole(1), "most similar items that an item's score is made from")
+    similarity: str = parameter(
+        "cosine", one_of("cosine", "jaccard", "conditional"), "similarity of two items: cosine, jaccard or conditional"
+    )
+    shrinkage: float = parameter(0.0, number(0), "added to what similarities are divided by, against chance")
+    weighting: str | None = parameter(
+        None, or_none(one_of("tfidf", "bm25")), "weights of the values that cosines are made from: tfidf or bm25"
+    )
+    popularity_exponent: float = parameter(0.5, number(0), "penalty of frequent items under conditional similarity")
+    num_threads: int | None = parameter(None, or_none(whole(1)), "threads; all cores by default")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weighting is not None and self.similarity != "cosine":
+            raise InputError(
+                f"weighting is {self.weighting!r}, but {self.similarity!r} similarity only looks at who took what; "
+                "leave it None, or use similarity='cosine'"
+            )
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    interactions: Interactions
+    profiles: csr_array  # (users, items): what each user's scores are made from
+    similarity: csr_array
+    config: ItemKNNConfig
+    confidence: None = None
+
+
+class ItemKNN(Configured[ItemKNNConfig], Recommending):
+    """Recommend what is similar to the items that a user has.
+
+    The score of item j for user u is the sum of the similarities s_ij times r_ui over those of the user's items i that
+    are among the K most similar of item j (Sarwar et al. 2001, "Item-based collaborative filtering recommendation
+    algorithms", section 3.2, without the division by the similarities, as in Ferrari Dacrema, Cremonesi and Jannach
+    2019, "Are we really making much progress?"). Only values above 0 count, under "jaccard" and "conditional" as 1.
+
+    Parameters
+    ----------
+    neighbours : int
+        K: how many neighbours each item keeps, at most. An item is never its own; equal ones go by the smaller index.
+    similarity : {"cosine", "jaccard", "conditional"}
+        With x_i the column of item i, and U_i the users who have it:
+
+        * "cosine": x_i . x_j / (abs(x_i) abs(x_j) + shrinkage);
+        * "jaccard": abs(U_i & U_j) / (abs(U_i | U_j) + shrinkage);
+        * "conditional": abs(U_i & U_j) / (abs(U_i) abs(U_j)^popularity_exponent + shrinkage), the share of those with i
+          who also have j (Deshpande and Karypis 2004, "Item-based top-N recommendation algorithms", equation 2). As
+          there, the sum goes over those of the user's items i that have j among *their* K most similar: an item's own
+          would be the rarest ones, of whose users almost all have it.
+    shrinkage : float
+        Makes similarities that few users speak for smaller (Bell and Koren 2007, "Improved neighborhood-based
+        collaborative filtering").
+    weighting : {None, "tfidf", "bm25"}
+        Of the values that cosines are made from, so that users with many items weigh less; users stand for the terms
+        and items for the documents of text search, n_u is the number of items that user u has, of n in all:
+
+        * "tfidf": sqrt(r_ui) log(n / n_u) (Manning, Raghavan and Schuetze 2008, section 6.2, with the root of the
+          count);
+        * "bm25": 2.2 r_ui / (r_ui + 1.2 (0.25 + 0.75 L_i / mean L)) log(1 + (n - n_u + 0.5) / (n_u + 0.5)), L_i the sum
+          of item i's values (Robertson and Zaragoza 2009, "The probabilistic relevance framework", section 3.4, with a
+          logarithm that stays above 0).
+    popularity_exponent : float
+        Of "conditional" similarity: 0 leaves frequent items near to everything.
+    num_threads : int or None
+        All cores by default; results do not depend on it.
+
+    Attributes
+    ----------
+    item_similarity : (items, items) csr_array of float64
+        s_ij: column j stores the neighbours of item j, or row i those of item i under "conditional".
+    interactions : Interactions
+        What was fitted.
+
+    Raises
+    ------
+    InputError
+        From every method, for what it cannot use; the model stays as it was.
+    NotFittedError
+        If nothing was fitted yet.
+
+    Notes
+    -----
+    There is nothing to save that a fit of a few seconds does not make again, so there is no `save`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from implicit_wmf import ItemKNN
+    >>> model = ItemKNN().fit(np.array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 1, 1]]))
+    >>> ids, scores = model.recommend(0, N=2)
+    >>> ids.tolist(), scores.round(2).tolist()
+    ([2, -1], [1.0, nan])
+    """
+
+    _config_type = ItemKNNConfig
+
+    _fitted: _Fitted | None = None
+
+    def __init__(
+        self,
+        neighbours: int = 100,
+        *,
+        similarity: str = "cosine",
+        shrinkage: float = 0.0,
+        weighting: str | None = None,
+        popularity_exponent: float = 0.5,
+        num_threads: int | None = None,
+    ) -> None:
+        self._configure(locals())
+
+    def fit(self, data: Any) -> ItemKNN:
+        """Find each item's neighbours.
+
+        Parameters
+        ----------
+        data : Interactions, scipy sparse matrix or array, or dense 2-D array
+            Users x items. Not changed.
+
+        Returns
+        -------
+        ItemKNN
+            The model itself.
+
+        Raises
+        ------
+        InputError
+            If an item's values are so large or so small that their squares leave the range of float64.
+        """
+        interactions = as_interactions(data)
+        profiles = _profiles(interactions.matrix, self.config)
+        similarity = find_neighbours(profiles, **self.get_params())
+        self._fitted = _Fitted(interactions, profiles, similarity, self.config)
+        return self
+
+    @property
+    def item_similarity(self) -> csr_array:
+        """s_ij, (items, items), stored for neighbours only."""
+        return self._state().similarity
+
+    @property
+    def interactions(self) -> Interactions:
+        """The fitted data."""
+        interactions: Interactions = self._state().interactions
+        return interactions
+
+    @pinned
+    def recommend(
+        self,
+        users: int | ArrayLike | None = None,
+        N: int = 10,
+        filter_already_liked_items: bool = True,
+        filter_items: Any = None,
+        items: Any = None,
+        *,
+        user_items: Any = None,
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Recommend the N items of highest score to each user; those with a score of 0 never are.
+
+        Parameters
+        ----------
+        users : int or (k,) array of int
+            Row indices (positions, not raw ids). Left out, the rows of `user_items` are users who were not in training.
+        N : int
+            Length of the lists.
+        filter_already_liked_items : bool
+            Leave out what the user has, known negatives included: in the fitted data, or in `user_items`.
+        filter_items : (any,) array of int, or (k, items) sparse matrix; optional
+            Items that are not to be recommended: to anyone, or the stored cells of each user's row.
+        items : (any,) array of int, or (k, items) sparse matrix; optional
+            The only items to choose from: for everyone, or the stored cells of each user's row.
+        user_items : (k, items) sparse matrix, optional
+            What each of the users has now, a row each: scores are made from it.
+
+        Returns
+        -------
+        ids : (k, N) int32 array, or (N,) for one user
+            Best first, ties to the smaller index. Lists that run short end in -1.
+        scores : float64 array of the same shape
+            NaN where the list has ended.
+
+        Raises
+        ------
+        InputError
+            For positions out of range and matrices of another shape; names the place.
+        """
+        length = ranking.list_length(N)
+        rows, given = self._asked(users, user_items)
+        state = self._state()
+        profiles = state.profiles[rows] if given is None else _profiles(given, state.config)
+        seen = None
+        if filter_already_liked_items:
+            seen = self._liked(rows) if given is None else given
+        choice = _choose(profiles.shape, seen, items, filter_items)
+        ids, scores = top_items(profiles, state.similarity, choice, length, self._threads())
+        return (ids[0], scores[0]) if users is not None and np.ndim(users) == 0 else (ids, scores)
+
+    @pinned
+    def score(self, users: int | ArrayLike, items: int | ArrayLike) -> Any:
+        """Score pairs of users and items as `recommend` does; 0 where no neighbour of the item is the user's.
+
+        Parameters
+        ----------
+        users, items : int or array of int
+            Positions, not raw ids, broadcast together: ``score(users[:, None], items)`` is a table of all pairs.
+
+        Returns
+        -------
+        float64 array of their common shape, or float for two ints
+
+        Raises
+        ------
+        InputError
+            For positions out of range, and shapes that do not broadcast; names the argument and the place.
+        """
+        state = self._state()
+        rows, columns = check_pairs(users, items, state.interactions.shape)
+        by_user = np.argsort(rows.reshape(-1), kind="stable")
+        asked, starts = np.unique(rows.reshape(-1)[by_user], return_index=True)
+        found = score_pairs(
+            state.profiles[asked],
+            state.similarity,
+            np.append(starts, rows.size),
+            columns.reshape(-1)[by_user],
+            self._threads(),
+        )
+        out = np.empty(rows.shape)
+        out.reshape(-1)[by_user] = found
+        return out if out.ndim else float(out)
+
+    def _state(self) -> Any:
+        if self._fitted is None:
+            raise NotFittedError("this ItemKNN has no neighbours yet: call fit first")
+        return self._fitted
+
+    def _asked(self, users: Any, user_items: Any) -> tuple[NDArray[np.int64], csr_array | None]:
+        """Return positions of users, none if they are new, and the cells given for them."""
+        shape = self._state().interactions.shape
+        if users is None and user_items is None:
+            raise InputError("users: give positions, or user_items with a row for each user who was not in training")
+        if users is None:
+            return np.empty(0, np.int64), ranking.check_cells("user_items", user_items, (None, shape[1]))
+        rows = ranking.check_indices("users", users, shape[0])
+        if user_items is None:
+            return rows, None
+        return rows, ranking.check_cells("user_items", user_items, (rows.size, shape[1]))
+
+
+def _profiles(cells: csr_array, config: ItemKNNConfig) -> csr_array:
+    """Return what scores are made from: the positive values, or 1 for each."""
+    kept = ranking.drop_cells(cells, cells, ~(cells.data > 0)).astype(np.float64)
+    if config.similarity != "cosine":
+        kept.data[:] = 1
+    return kept
+
+
+def _choose(shape: tuple[int, int], seen: csr_array | None, items: Any, filter_items: Any) -> Any:
+    """Gather the rules of what may be recommended to each user."""
+    own = None
+    if sparse.issparse(filter_items):
+        seen = ranking.join_cells(seen, ranking.check_cells("filter_items", filter_items, shape))
+        filter_items = None
+    if sparse.issparse(items):
+        own, items = ranking.check_cells("items", items, shape), None
+    allowed = np.zeros(shape[1], dtype=bool)
+    allowed[ranking.select_candidates(shape[1], items, filter_items)] = True
+    nothing = csr_array(shape)
+    hidden, only = as_rows(nothing if seen is None else seen), as_rows(nothing if own is None else own)
+    return kernels.neighbours.Choice(hidden.indptr, hidden.indices, only.indptr, only.indices, own is not None, allowed)

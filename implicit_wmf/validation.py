@@ -1,0 +1,229 @@
+"""Watching a fit: metrics on held-out interactions, patience, a time budget and a callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from . import kernels
+from ._history import best_epoch
+from ._ids import same_ids
+from .errors import InputError
+from .evaluation import new_pairs
+from .evaluation.metrics import parse_metrics, score_lists
+from .interactions import Interactions
+from .parameters import number, or_none, whole
+
+Callback = Callable[[Any, Any], object]
+
+# Users a question: their lists and cells are all that a validation holds besides the factors.
+_BATCH = 4096
+
+
+class Watch:
+    """Decides after each epoch of a fit whether it is the last, and at the end which epoch's factors stay.
+
+    The arguments are those of :meth:`implicit_wmf.WMF.fit`. What was measured stands in the history alone, so that a
+    fit that is interrupted anywhere keeps the factors that its history calls the best.
+
+    Parameters
+    ----------
+    train : Interactions
+        The data of the fit.
+
+    Raises
+    ------
+    InputError
+        For whatever cannot be used, before the fit.
+    """
+
+    def __init__(
+        self,
+        train: Interactions,
+        *,
+        validation: Any = None,
+        metric: str | Iterable[str] = "ndcg@10",
+        patience: int | None = 3,
+        validate_every: int = 1,
+        time_budget: float | None = None,
+        callback: Callback | None = None,
+    ) -> None:
+        self._began = perf_counter()
+        or_none(whole(1))("patience", patience)
+        whole(1)("validate_every", validate_every)
+        or_none(number(0, exclusive=True))("time_budget", time_budget)
+        if callback is not None and not callable(callback):
+            raise InputError(f"callback must be a function of (record, model), got {callback!r}")
+        self.held_out = None if validation is None else HeldOut.of(train, validation, metric)
+        self._patience, self._every = patience, validate_every
+        self._budget, self._callback = time_budget, callback
+        self._copy: Any = None
+
+    def rehearse(self, view: Callable[[], Any]) -> None:
+        """Let a model that cannot fold users in say so before the first epoch."""
+        if self.held_out is not None and self.held_out.user_items is not None:
+            self.held_out.lists(view(), slice(0, 1))
+
+    def ends(self, history: list[Any], reached: Any, view: Callable[[], Any], *, last: bool) -> bool:
+        """Take in the last record's epoch; `view` makes a model of what was `reached` in it."""
+        due = self.held_out is not None and (last or history[-1].epoch % self._every == 0)
+        model = view() if due or self._callback is not None else None
+        if due:
+            self._measure(history, reached, model)
+        stopped = self._callback is not None and bool(self._callback(history[-1], model))
+        return stopped or self._waited(history) or self._spent()
+
+    def finish(self, history: list[Any], reached: Any, view: Callable[[], Any]) -> None:
+        """Measure the last epoch, if the fit ended between two that were due."""
+        if self.held_out is not None and history and not history[-1].validation:
+            self._measure(history, reached, view())
+
+    def best(self, history: list[Any], reached: Any) -> Any:
+        """Return what was reached in the best epoch."""
+        return reached if not history or best_epoch(history) == history[-1].epoch else self._copy
+
+    def _measure(self, history: list[Any], reached: Any, model: Any) -> None:
+        """Put the metrics into the last record, and keep what was reached."""
+        assert self.held_out is not None
+        history[-1] = model.history[-1] = replace(history[-1], validation=self.held_out.measure(model))
+        self.keep(history, reached)
+
+    def keep(self, history: list[Any], reached: Any) -> None:
+        """Copy what was reached, unless an earlier epoch was as good."""
+        if best_epoch(history) == history[-1].epoch:
+            self._copy = copy_into(self._copy, reached)
+
+    def _waited(self, history: list[Any]) -> bool:
+        if self._patience is None:
+            return False
+        best = best_epoch(history)
+        return sum(1 for record in history if record.validation and record.epoch > best) >= self._patience
+
+    def _spent(self) -> bool:
+        return self._budget is not None and perf_counter() - self._began >= self._budget
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Users with held-out items, and the metrics to measure on them.
+
+    A user's targets are the held-out pairs of positive value that the user does not have in training, as in
+    :func:`implicit_wmf.evaluation.evaluate`; users without any, or with nothing in training, are left out.
+    """
+
+    users: NDArray[np.int64]
+    targets: csr_array  # of these users, (users, items)
+    user_items: csr_array | None  # what these users have, if they are not users of the fit
+    metrics: tuple[str, ...]
+    length: int  # of the lists
+
+    @classmethod
+    def of(cls, train: Interactions, validation: Any, metric: str | Iterable[str]) -> HeldOut:
+        """Check what `fit` was given; see there."""
+        metrics, length = _metrics(metric)
+        if not isinstance(validation, tuple):
+            known, held_out = train, _aligned("validation", validation, train)
+            user_items = None
+        else:
+            known, held_out = _folded(train, validation)
+            user_items = known.matrix
+        targets = new_pairs(held_out, known).matrix.copy()
+        targets.data = (targets.data > 0).astype(np.float32)
+        targets.eliminate_zeros()
+        users = _measured_users(known, targets)
+        return cls(users, targets[users], None if user_items is None else user_items[users], metrics, length)
+
+    def measure(self, model: Any) -> dict[str, float]:
+        """Rank the whole catalogue, but for what users have already, and average each metric over the users."""
+        values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in self.metrics}
+        for start in range(0, self.users.size, _BATCH):
+            rows = slice(start, start + _BATCH)
+            targets = self.targets[rows]
+            scores = score_lists(self.lists(model, rows), targets.indptr, targets.indices, self.metrics)
+            for name, of_users in scores.items():
+                values[name].append(of_users)
+        return {name: float(np.concatenate(parts).mean()) for name, parts in values.items()}
+
+    def lists(self, model: Any, rows: slice) -> NDArray[np.int32]:
+        """Ask a model for the lists of some of the users."""
+        if self.user_items is None:
+            ids, _ = model.recommend(self.users[rows], N=self.length)
+        else:
+            ids, _ = model.recommend(N=self.length, user_items=self.user_items[rows])
+        return np.asarray(ids)
+
+
+def copy_into(spare: Any, reached: Any) -> Any:
+    """Copy an array, or tuples of arrays, into an earlier copy of the same shapes; without one into new memory."""
+    if isinstance(reached, np.ndarray):
+        copy = kernels.jit.aligned(reached.shape, reached.dtype) if spare is None else spare
+        np.copyto(copy, reached)
+        return copy
+    spares = [None] * len(reached) if spare is None else spare
+    parts = [copy_into(old, part) for old, part in zip(spares, reached, strict=True)]
+    return type(reached)(*parts) if hasattr(reached, "_fields") else tuple(parts)
+
+
+def _metrics(metric: str | Iterable[str]) -> tuple[tuple[str, ...], int]:
+    """Return the metrics' names and the length of the lists they need; refuse what lists alone do not tell."""
+    if not isinstance(metric, str | Iterable):
+        raise InputError(f"metric must be a name such as 'ndcg@10', or several, got {metric!r}")
+    try:
+        parsed = parse_metrics(metric)
+    except InputError as error:
+        raise InputError(f"metric: {str(error).removeprefix('metrics: ')}") from error
+    return tuple(map(str, parsed)), max(one.k for one in parsed)
+
+
+def _aligned(name: str, given: Any, train: Interactions, of: str = "the data") -> Interactions:
+    """Check that held-out interactions have the users and items of others, and give them those ids."""
+    held_out = _interactions(name, given)
+    if held_out.shape != train.shape:
+        raise InputError(
+            f"{name} has shape {held_out.shape}, {of} {train.shape}; build both with the same users and items, as the "
+            f"splits do"
+        )
+    for side in ("users", "items"):
+        if not same_ids(getattr(held_out, side), getattr(train, side)):
+            raise InputError(
+                f"{name}.{side} are other ids than those of {of}, or in another order; build both with the same "
+                f"{side}, as the splits do"
+            )
+    return Interactions(held_out.matrix, train.users, train.items)
+
+
+def _folded(train: Interactions, pair: tuple[Any, ...]) -> tuple[Interactions, Interactions]:
+    """Check what users who are not in training have, and what is held out of it."""
+    if len(pair) != 2:
+        raise InputError(f"validation is a tuple of {len(pair)}; give interactions, or a pair (fold_in, targets)")
+    fold_in = _interactions("validation[0]", pair[0])
+    if fold_in.shape[1] != train.shape[1]:
+        raise InputError(f"validation[0] has {fold_in.shape[1]} items; the data have {train.shape[1]}, in their order")
+    if not same_ids(fold_in.items, train.items):
+        raise InputError("validation[0].items are other ids than those of the data, or in another order")
+    return fold_in, _aligned("validation[1]", pair[1], fold_in, "validation[0]")
+
+
+def _interactions(name: str, given: Any) -> Interactions:
+    try:
+        return given if isinstance(given, Interactions) else Interactions.from_matrix(given)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _measured_users(known: Interactions, targets: csr_array) -> NDArray[np.int64]:
+    """Choose the users with a target and something to learn from."""
+    with_target, with_history = (np.diff(matrix.indptr) > 0 for matrix in (targets, known.matrix))
+    users = np.flatnonzero(with_target & with_history)
+    if not users.size:
+        raise InputError(
+            f"validation: no user can be measured: of {with_target.size} users {int((~with_target).sum())} have no new "
+            f"pair of positive value in it, and {int(with_target.sum())} others have no pair in the data"
+        )
+    return users

@@ -1,0 +1,471 @@
+import heapq
+import itertools
+import math
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import COMPILED, awkward_counts, to_sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from implicit_wmf import WMF, Interactions, MostPopular
+from implicit_wmf.errors import InputError
+from implicit_wmf.evaluation.folded import evaluate_folded
+from implicit_wmf.evaluation.negatives import draw_negatives
+from implicit_wmf.evaluation.sampled import evaluate_sampled
+from implicit_wmf.item_knn import ItemKNN
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("IMPLICIT_WMF_DATA", ROOT.parent / "shared" / "data")) / "ml-1m-ncf"
+
+METRICS = ("hit@1", "hit@3", "ndcg@3", "mrr@5", "recall@2", "precision@4", "map@3")
+
+
+def literal_metric(name, rank):
+    """A metric of one relevant item at a rank, counted from 1, by its definition."""
+    kind, k = name.split("@")
+    if rank > int(k):
+        return 0.0
+    return {"precision": 1 / int(k), "ndcg": 1 / math.log2(1 + rank), "mrr": 1 / rank, "map": 1 / rank}.get(kind, 1.0)
+
+
+def literal_ranks(score, negatives, positive, ties):
+    """Ranks of the positive in all orders that agree with the scores; of equal scores, as the rule says."""
+    others = [item for item in dict.fromkeys(negatives) if item not in (-1, positive)]
+    found = [
+        order.index(positive) + 1
+        for order in itertools.permutations([positive, *others])
+        if all(score[a] >= score[b] for a, b in itertools.pairwise(order))
+    ]
+    return {"optimistic": [min(found)], "pessimistic": [max(found)], "average": found}[ties]
+
+
+class Table:
+    """A model that scores by looking up."""
+
+    def __init__(self, scores):
+        self.scores = np.asarray(scores)
+
+    def score(self, users, items):
+        return self.scores[users, items]
+
+
+@pytest.mark.parametrize("ties", ["pessimistic", "average", "optimistic"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_values_are_the_means_over_all_orders_that_the_tie_rule_allows(ties, data):
+    items, cases = 7, data.draw(st.integers(1, 4))
+    cells = st.lists(st.integers(0, 2), min_size=items, max_size=items)
+    scores = np.array(data.draw(st.lists(cells, min_size=cases, max_size=cases)), dtype=float)
+    positives = data.draw(st.lists(st.integers(0, items - 1), min_size=cases, max_size=cases))
+    rows = []
+    for positive in positives:
+        other = st.integers(0, items - 1).filter(lambda item, positive=positive: item != positive)
+        rows.append([data.draw(other), *data.draw(st.lists(st.integers(-1, items - 1), min_size=4, max_size=4))])
+    users = np.arange(cases)
+    table = evaluate_sampled(Table(scores), users, positives, rows, metrics=METRICS, ties=ties, bootstrap=0)
+    for name, value in zip(table["metric"], table["value"], strict=True):
+        each = [
+            np.mean([literal_metric(name, rank) for rank in literal_ranks(scores[user], rows[user], positive, ties)])
+            for user, positive in enumerate(positives)
+        ]
+        assert value == pytest.approx(np.mean(each), abs=1e-12), name
+
+
+@pytest.mark.parametrize("ties", ["pessimistic", "average", "optimistic"])
+def test_without_equal_scores_the_published_procedure_gives_the_same(ties):
+    generator = np.random.default_rng(0)
+    scores = generator.random((50, 300))
+    positives = generator.integers(0, 300, 50)
+    negatives = np.stack([generator.choice(300, 99, replace=False) for _ in range(50)])
+    hits, gains = [], []
+    for user in range(50):
+        by_item = {item: scores[user, item] for item in [*negatives[user], positives[user]]}
+        best = heapq.nlargest(10, by_item, key=by_item.get)
+        hits.append(positives[user] in best)
+        gains.append(math.log(2) / math.log(best.index(positives[user]) + 2) if hits[-1] else 0)
+    assert (negatives == positives[:, None]).any()
+    table = evaluate_sampled(Table(scores), np.arange(50), positives, negatives, ties=ties, bootstrap=0)
+    assert table["metric"].tolist() == ["hit@10", "ndcg@10"]
+    np.testing.assert_allclose(table["value"], [np.mean(hits), np.mean(gains)], rtol=1e-12)
+    assert table["users"].tolist() == [50, 50]
+    np.testing.assert_allclose(table["standard_error"][1], np.std(gains, ddof=1) / np.sqrt(50))
+
+
+@pytest.mark.parametrize(("ties", "found"), [("pessimistic", 0.0), ("average", 0.1), ("optimistic", 1.0)])
+def test_a_model_that_scores_everything_alike_shows_what_the_tie_rule_does(ties, found):
+    flat = lambda users, items: np.zeros(np.broadcast_shapes(users.shape, items.shape))  # noqa: E731
+    negatives = np.tile(np.arange(1, 100), (5, 1))
+    table = evaluate_sampled(flat, np.arange(5), np.zeros(5, int), negatives, metrics="hit@10", ties=ties)
+    assert table["value"].tolist() == pytest.approx([found])
+
+
+def test_the_default_gives_no_credit_for_ties():
+    assert evaluate_sampled(Table([[1, 1]]), [0], [0], [[1]], metrics="hit@1")["value"].tolist() == [0.0]
+
+
+def test_users_without_a_positive_are_left_out_and_counted():
+    model = Table([[3, 2, 1], [1, 2, 3], [1, 2, 3]])
+    table = evaluate_sampled(model, [2, 1, 0], [-1, 0, 0], [[-1, -1], [1, 2], [1, 2]], metrics="hit@1")
+    assert table["value"].tolist() == [0.5]
+    assert table["users"].tolist() == [2]
+    assert table.attrs == {"without_targets": 1}
+
+
+def test_cases_of_several_kinds_of_sequences_are_taken():
+    model = Table(np.random.default_rng(0).random((3, 9)))
+    users, positives = [0, 1, 1], [8, 7, 6]
+    rows = [[1, 2, 3], [4], [0, 5]]
+    padded = np.array([[1, 2, 3], [4, -1, -1], [0, 5, -1]])
+    expected = evaluate_sampled(model, users, positives, padded, metrics=["mrr@3"])
+    frame = pd.DataFrame({"user": users, "item": positives, "negatives": [np.array(row) for row in rows]})
+    frame.index = [5, 3, 1]
+    for negatives in (rows, tuple(map(tuple, rows)), frame["negatives"], padded.astype(np.int16)):
+        assert evaluate_sampled(model, frame["user"], frame["item"], negatives, metrics=["mrr@3"]).equals(expected)
+
+
+def test_batches_of_the_model_change_nothing(monkeypatch):
+    generator = np.random.default_rng(0)
+    model = Table(generator.integers(0, 4, (20, 30)))
+    arguments = (np.arange(20), generator.integers(0, 30, 20), generator.integers(0, 30, (20, 6)))
+    whole = evaluate_sampled(model, *arguments, ties="average")
+    monkeypatch.setattr("implicit_wmf.evaluation.sampled._PAIRS", 15)
+    assert evaluate_sampled(model, *arguments, ties="average").equals(whole)
+
+
+def test_the_libraries_models_are_taken_as_they_are():
+    data = to_sparse(np.where(awkward_counts() > 0, 1.0, np.nan))
+    users = np.flatnonzero(np.diff(data.indptr) > 0)
+    positives = np.full(users.size, 79)
+    negatives = np.tile(np.arange(40), (users.size, 1))
+    for model in (MostPopular(), ItemKNN(), WMF(4, iterations=2, random_state=0)):
+        model.fit(data)
+        expected = Table(model.score(np.arange(30)[:, None], np.arange(80)))
+        ours = evaluate_sampled(model, users, positives, negatives, metrics=METRICS)
+        assert ours.equals(evaluate_sampled(expected, users, positives, negatives, metrics=METRICS))
+
+
+class TestRefusals:
+    def ask(self, model=None, users=(0, 1), positives=(0, 1), negatives=((1, 2), (0, 2)), **options):
+        model = Table(np.zeros((2, 3))) if model is None else model
+        return evaluate_sampled(model, users, positives, negatives, **options)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"ties": "best"}, "ties is 'best'; choose one of 'pessimistic', 'average', 'optimistic'"),
+            ({"metrics": "hit@0"}, "metrics: k in 'hit@0' must be at least 1"),
+            ({"metrics": "auc"}, "metrics: 'auc' needs more than a list and its targets"),
+            ({"users": [0.0, 1.0]}, r"users must be whole numbers \(positions, not raw ids\), got float64"),
+            ({"users": [0, -1]}, "users holds -1 at position 1; 0 is the least"),
+            ({"users": 0}, r"users must be a 1-D array of positions, got one of shape \(\)"),
+            ({"positives": [0]}, "positives has 1 rows for 2 users; give one for each"),
+            ({"positives": [0, -2]}, "positives holds -2 at position 1; -1 is the least"),
+            ({"positives": [-1, -1]}, "no user can be evaluated: positives holds no item for any of 2 users"),
+            ({"negatives": [1, 2]}, r"negatives must be a 2-D array of positions, got one of shape \(2,\)"),
+            ({"negatives": [[1], [2], [2]]}, "negatives has 3 rows for 2 users"),
+            ({"negatives": [[1, 2], [0, -3]]}, "negatives holds -3 at position 1, 1; -1 is the least"),
+            ({"negatives": [[1], ["a", "b"]]}, r"negatives: row 1 is \['a', 'b'\]; give a sequence of item positions"),
+            ({"negatives": [[1, 2], [1, -1]]}, r"negatives: 1 users have none but .* position 1 \(user 1\)"),
+            ({"negatives": [[1], []]}, r"negatives: 1 users have none but .* position 1 \(user 1\)"),
+            ({"bootstrap": -1}, "bootstrap is -1"),
+            ({"confidence": 95}, "confidence is 95; give a number between 0 and 1"),
+        ],
+    )
+    def test_of_cases_and_options(self, arguments, message):
+        with pytest.raises(InputError, match=message):
+            self.ask(**arguments)
+
+    @pytest.mark.parametrize(
+        ("model", "message"),
+        [
+            (object(), r"model: object has no score\(users, items\) and cannot be called itself"),
+            (
+                lambda users, items: np.zeros(items.shape[0]),
+                r"returned an array of shape \(2,\); asked for was \(2, 3\)",
+            ),
+            (lambda users, items: np.full(items.shape, "x"), "values of dtype <U1; they must be real numbers"),
+            (Table([[0, 0, 0], [0, 0, np.nan]]), "1 scores are NaN, the first of user 1 and item 2"),
+        ],
+    )
+    def test_of_what_models_return(self, model, message):
+        with pytest.raises(InputError, match=message):
+            self.ask(model=model)
+
+    def test_of_users_that_the_model_does_not_know(self):
+        with pytest.raises(InputError, match="users holds 7 at position"):
+            self.ask(model=MostPopular().fit(np.ones((2, 3))), users=[0, 7])
+
+
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no MovieLens 1M at {DATA}")
+needs_compiler = pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+
+
+@pytest.fixture(scope="module")
+def movielens():
+    train, test = (pd.read_parquet(DATA / f"{part}.parquet") for part in ("train", "test"))
+    data = Interactions.from_triples(train["user"], train["item"], shape=(6040, 3706))
+    return data, (test["user"], test["item"], test["negatives"])
+
+
+def published_wmf(factors, solver, seed):
+    """The settings of Rendle et al. 2022, "Revisiting the performance of iALS", on MovieLens 1M."""
+    return WMF(
+        factors,
+        weighting="ials",
+        iterations=12,
+        regularization=0.007,
+        regularization_exponent=1,
+        unobserved_weight=0.3,
+        init_scale=0.1,
+        solver=solver,
+        random_state=seed,
+    )
+
+
+@needs_data
+class TestMovieLens:
+    """The split of He et al. 2017, with the negatives that they drew."""
+
+    def test_most_popular_gives_the_published_figures(self, movielens):
+        data, cases = movielens
+        own = sum(item in negatives for item, negatives in zip(cases[1], cases[2], strict=True))
+        assert own == 156
+        table = evaluate_sampled(MostPopular().fit(data), *cases, ties="optimistic")
+        assert table["value"].round(4).tolist() == [0.4538, 0.2545]
+        assert table["users"].tolist() == [6040, 6040]
+        assert table["value"][0] * 6040 == pytest.approx(2741, abs=1e-9)
+
+    def test_equal_popularities_cost_less_than_a_thousandth(self, movielens):
+        data, cases = movielens
+        model = MostPopular().fit(data)
+        values = [
+            evaluate_sampled(model, *cases, ties=ties, bootstrap=0)["value"]
+            for ties in ("pessimistic", "average", "optimistic")
+        ]
+        for lower, higher in itertools.pairwise(values):
+            assert (lower < higher).all()
+        assert (values[2] - values[0] < 0.001).all()
+
+    @needs_compiler
+    def test_factorization_reaches_the_published_figures_but_for_the_luck_of_a_seed(self, movielens):
+        data, cases = movielens
+        model = published_wmf(64, "auto", 0).fit(data, progress=False)
+        hit, ndcg = evaluate_sampled(model, *cases, bootstrap=0)["value"]
+        assert hit >= 0.715
+        assert ndcg >= 0.441
+
+    @needs_compiler
+    def test_neighbourhoods_lie_between_popularity_and_factors(self, movielens):
+        data, cases = movielens
+        hit, ndcg = evaluate_sampled(ItemKNN().fit(data), *cases, bootstrap=0)["value"]
+        assert 0.65 < hit < 0.70
+        assert 0.38 < ndcg < 0.42
+
+    @pytest.mark.slow
+    @needs_compiler
+    @pytest.mark.parametrize("solver", ["exact", "auto"])
+    @pytest.mark.parametrize(("factors", "hit", "ndcg"), [(64, 0.717, 0.443), (192, 0.727, 0.452)])
+    def test_factorization_reaches_the_published_figures(self, movielens, solver, factors, hit, ndcg):
+        data, cases = movielens
+        values = [
+            evaluate_sampled(published_wmf(factors, solver, seed).fit(data, progress=False), *cases, bootstrap=0)[
+                "value"
+            ]
+            for seed in range(3)
+        ]
+        mean = np.mean(values, axis=0)
+        assert mean[0] >= hit
+        assert mean[1] >= ndcg
+
+
+def two_parts(users=12, items=20, seed=0):
+    """Train and test without common pairs: an empty user, a user without test, known negatives and zeros."""
+    generator = np.random.default_rng(seed)
+    dense = generator.random((users, items)) < 0.4
+    held = dense & (generator.random(dense.shape) < 0.4)
+    held[1] = False
+    dense[2] = held[2] = False
+    train, test = np.where(dense & ~held, 1.0, np.nan), np.where(held, 1.0, np.nan)
+    test[3, np.flatnonzero(~dense[3])[:2]] = [-1.0, 0.0]
+    return Interactions.from_matrix(to_sparse(train)), Interactions.from_matrix(to_sparse(test))
+
+
+class TestDrawnNegatives:
+    @pytest.mark.parametrize("exponent", [0.0, 0.75])
+    def test_they_are_new_to_the_user_and_all_different(self, exponent):
+        train, test = two_parts()
+        cases = draw_negatives(train, test, 5, popularity_exponent=exponent, random_state=0)
+        wanted = np.argwhere(test.matrix.toarray() > 0)
+        assert np.column_stack([cases.users, cases.positives]).tolist() == wanted.tolist()
+        assert cases.negatives.shape == (len(wanted), 5)
+        stored = [train.matrix.indices, test.matrix.indices]
+        for user, row in zip(cases.users, cases.negatives, strict=True):
+            has = {
+                int(item)
+                for part, indices in zip((train, test), stored, strict=True)
+                for item in indices[part.matrix.indptr[user] : part.matrix.indptr[user + 1]]
+            }
+            assert len(set(row)) == 5
+            assert not has & set(row.tolist())
+            assert row.min() >= 0
+            assert row.max() < 20
+
+    def test_one_seed_is_one_draw(self):
+        parts = two_parts()
+        one, same, other = (draw_negatives(*parts, 5, random_state=seed).negatives for seed in (3, 3, 4))
+        assert (one == same).all()
+        assert (one != other).any()
+        again = draw_negatives(*parts, 5, random_state=np.random.default_rng(3)).negatives
+        assert (one == again).all()
+
+    def test_every_item_that_is_left_is_as_likely(self):
+        train = Interactions.from_triples(np.zeros(1, int), np.array([2]), shape=(1, 8))
+        test = Interactions.from_triples(np.zeros(1, int), np.array([5]), shape=(1, 8))
+        generator = np.random.default_rng(0)
+        rounds = 4000
+        drawn = Counter(
+            int(item)
+            for _ in range(rounds)
+            for item in draw_negatives(train, test, 2, random_state=generator).negatives.ravel()
+        )
+        assert sorted(drawn) == [0, 1, 3, 4, 6, 7]
+        # each is drawn with chance 1/3: six standard deviations
+        assert all(abs(count - rounds / 3) < 6 * math.sqrt(rounds * 2 / 9) for count in drawn.values())
+
+    def test_by_popularity_they_are_drawn_one_after_the_other(self):
+        # users of items 0 to 3: 4, 2, 1 and nobody; the last user has nothing and looks for item 4
+        pairs = [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 1), (0, 2)]
+        train = Interactions.from_triples(*np.array(pairs).T, shape=(5, 5))
+        test = Interactions.from_triples(np.array([4]), np.array([4]), shape=(5, 5))
+        generator = np.random.default_rng(0)
+        rounds = 4000
+        drawn = Counter(
+            tuple(sorted(draw_negatives(train, test, 2, popularity_exponent=1, random_state=generator).negatives[0]))
+            for _ in range(rounds)
+        )
+        weights = {0: 4, 1: 2, 2: 1}
+        for one, other in itertools.combinations(weights, 2):
+            a, b = weights[one], weights[other]
+            chance = a / 7 * b / (7 - a) + b / 7 * a / (7 - b)
+            deviation = math.sqrt(rounds * chance * (1 - chance))
+            assert abs(drawn[one, other] - rounds * chance) < 6 * deviation
+        assert sum(drawn.values()) == rounds
+
+    def test_they_are_ready_to_be_evaluated(self):
+        train, test = two_parts()
+        model = MostPopular().fit(train)
+        table = evaluate_sampled(model, *draw_negatives(train, test, 4, random_state=0), metrics="hit@5", bootstrap=0)
+        assert table["value"].tolist() == [1.0]
+        assert table["users"].tolist() == [np.count_nonzero(test.matrix.toarray() > 0)]
+
+    def test_a_user_with_too_few_items_is_named(self):
+        train = Interactions.from_triples(np.array([0, 1, 1]), np.array([0, 0, 1]), shape=(2, 4), users=["ann", "bob"])
+        test = Interactions.from_triples(np.array([0, 1]), np.array([3, 3]), shape=(2, 4), users=["ann", "bob"])
+        assert draw_negatives(train, test, 1, random_state=0).negatives[1].tolist() == [2]
+        with pytest.raises(InputError, match=r"n is 2, but user 1 \('bob'\) has only 1 items to draw from"):
+            draw_negatives(train, test, 2)
+        with pytest.raises(InputError, match=r"user 1 \('bob'\) has only 0 items"):
+            draw_negatives(train, test, 1, popularity_exponent=0.5)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"n": 0}, "n must be a whole number of at least 1, got 0"),
+            ({"popularity_exponent": -1}, "popularity_exponent must be a finite number at least 0, got -1"),
+            ({"random_state": "a"}, "random_state must be a whole number of at least 0, got 'a'"),
+        ],
+    )
+    def test_wrong_options_are_refused(self, options, message):
+        with pytest.raises(InputError, match=message):
+            draw_negatives(*two_parts(), **options)
+
+    def test_a_test_without_cases_is_refused(self):
+        train, _ = two_parts()
+        with pytest.raises(InputError, match="test holds no pair of positive value that train does not store"):
+            draw_negatives(train, train)
+        with pytest.raises(InputError, match="train has shape"):
+            draw_negatives(train, Interactions.from_matrix(np.ones((2, 2))))
+
+
+class TestFoldedIn:
+    @pytest.fixture
+    def parts(self):
+        """Training users, and the fold-in part and targets of others: one has no targets, one nothing to fold in."""
+        dense = np.where(awkward_counts(40, 15) > 0, 1.0, np.nan)
+        train, fold_in, targets = (np.full(dense.shape, np.nan) for _ in range(3))
+        train[:25] = dense[:25]
+        generator = np.random.default_rng(0)
+        first = generator.random(dense.shape) < 0.6
+        fold_in[25:] = np.where(first, dense, np.nan)[25:]
+        targets[25:] = np.where(first, np.nan, dense)[25:]
+        targets[30] = np.nan
+        fold_in[31] = np.nan
+        targets[32, np.flatnonzero(~np.isnan(fold_in[32]))[0]] = 1.0  # stored in both: cannot be recommended
+        return tuple(Interactions.from_matrix(to_sparse(part)) for part in (train, fold_in, targets))
+
+    @pytest.mark.parametrize("make", [MostPopular, ItemKNN, lambda: WMF(3, iterations=3, random_state=0)])
+    def test_values_equal_those_of_one_user_after_the_other(self, parts, make):
+        train, fold_in, targets = parts
+        model = make().fit(train)
+        table = evaluate_folded(model, fold_in, targets, metrics=["hit@1", "recall@5"], bootstrap=0)
+        hits, recalls = [], []
+        have, want = (np.nan_to_num(part.matrix.toarray()) > 0 for part in (fold_in, targets))
+        for user in range(40):
+            relevant = set(np.flatnonzero(want[user] & ~have[user]))
+            if not relevant or not have[user].any():
+                continue
+            ids, _ = model.recommend(user_items=fold_in.matrix[[user]], N=5)
+            hits.append(ids[0, 0] in relevant)
+            recalls.append(len(relevant & set(ids[0])) / len(relevant))
+        assert table["value"].tolist() == pytest.approx([np.mean(hits), np.mean(recalls)])
+        assert table["users"].tolist() == [len(hits)] * 2
+        assert 0 < np.mean(recalls) < 1
+
+    def test_who_was_left_out_is_counted(self, parts):
+        train, fold_in, targets = parts
+        table = evaluate_folded(MostPopular().fit(train), fold_in, targets, metrics="hit@1")
+        assert table.attrs["without_history"] == 1
+        assert table.attrs["without_targets"] >= 26
+        assert table["users"][0] + sum(table.attrs.values()) == 40
+
+    def test_batches_change_nothing(self, parts):
+        train, fold_in, targets = parts
+        model = WMF(3, iterations=3, random_state=0).fit(train)
+        names = ["ndcg@5", "coverage@2", "auc"]
+        one, many = (evaluate_folded(model, fold_in, targets, metrics=names, batch_size=b) for b in (1, 100))
+        pd.testing.assert_frame_equal(one, many)
+
+    def test_a_model_that_keeps_to_known_users_is_refused(self, parts):
+        class KnowsUsers:
+            def recommend(self, users, N=10, filter_already_liked_items=True):
+                raise AssertionError("must not be reached")
+
+        with pytest.raises(InputError, match="model: recommend of KnowsUsers takes no user_items"):
+            evaluate_folded(KnowsUsers(), *parts[1:])
+
+    def test_a_models_own_error_is_its_own(self, parts):
+        class Broken:
+            def recommend(self, *, user_items, N=10, filter_already_liked_items=True):
+                return None + 1
+
+        with pytest.raises(TypeError, match="NoneType"):
+            evaluate_folded(Broken(), *parts[1:])
+
+    def test_a_model_that_lists_what_was_folded_in_is_refused(self, parts):
+        class Repeats:
+            def recommend(self, *, user_items, N=10, filter_already_liked_items=True):
+                ids = np.tile(np.arange(N), (user_items.shape[0], 1))
+                return ids, np.zeros(ids.shape)
+
+        with pytest.raises(InputError, match="unusable ids"):
+            evaluate_folded(Repeats(), *parts[1:], metrics="hit@15")
+
+    def test_parts_of_other_shapes_are_refused(self, parts):
+        train, fold_in, _ = parts
+        with pytest.raises(InputError, match=r"shape \(40, 15\)"):
+            evaluate_folded(MostPopular().fit(train), fold_in, Interactions.from_matrix(np.ones((3, 15))))
