@@ -2,17 +2,20 @@
 
     python data_scripts/online_retail.py SOURCE [-o OUT]
 
-SOURCE is the UCI download (`online_retail_II.xlsx`, read with openpyxl, both sheets), a UTF-8 CSV of it, or a
-Parquet copy. The same source gives the same bytes, with the same NumPy and zlib. The rules and their reasons stand
-at the functions of `RULES`; what they did to the shipped file is in `online_retail.LICENSE.md`.
+SOURCE is the UCI download (https://archive.ics.uci.edu/dataset/502/online+retail+ii: a .zip with
+`online_retail_II.xlsx`, or that workbook; read with openpyxl, both sheets), a UTF-8 CSV of it, or a Parquet copy. The
+same source gives the same bytes, with the same NumPy and zlib. The rules and their reasons stand at the functions of
+`RULES`; what they did to the shipped file is in `online_retail.LICENSE.md`.
 """
 
 from __future__ import annotations
 
 import argparse
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -20,6 +23,7 @@ import pandas as pd
 from implicit_wmf.errors import InputError
 
 OUT = Path(__file__).parents[1] / "implicit_wmf" / "datasets" / "online_retail.npz"
+WORKBOOK = "online_retail_II.xlsx"
 
 # Keys are the sources' spellings in lower case without blanks and underscores.
 COLUMNS = {
@@ -41,13 +45,29 @@ def read_source(path: Path) -> pd.DataFrame:
     """Return the lines as they stand in the file: invoice, customer, product, name, quantity, time."""
     if path.suffix == ".parquet":
         lines = pd.read_parquet(path)
+    elif path.suffix == ".zip":
+        lines = read_archive(path)
     elif path.suffix == ".xlsx":
-        lines = pd.concat(pd.read_excel(path, sheet_name=None, dtype=str), ignore_index=True)
+        lines = read_workbook(path)
     elif path.suffix == ".csv":
         lines = pd.read_csv(path, dtype=str)
     else:
-        raise InputError(f"SOURCE {path} ends in {path.suffix!r}; give a .xlsx, .csv or .parquet file.")
+        raise InputError(f"SOURCE {path} ends in {path.suffix!r}; give a .xlsx, .csv or .parquet file, or UCI's .zip.")
     return normalize_columns(lines)
+
+
+def read_archive(path: Path) -> pd.DataFrame:
+    """Read the workbook within UCI's archive."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(WORKBOOK) as file:
+            return read_workbook(file)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"SOURCE {path} is no archive with {WORKBOOK}; fetch it again") from error
+
+
+def read_workbook(source: Path | IO[bytes]) -> pd.DataFrame:
+    """Read all sheets of a workbook as text, one after the other."""
+    return pd.concat(pd.read_excel(source, sheet_name=None, dtype=str), ignore_index=True)
 
 
 def normalize_columns(lines: pd.DataFrame) -> pd.DataFrame:
@@ -173,7 +193,7 @@ def main() -> None:
     """Read the source, apply the rules, write the file and print what each rule dropped."""
     parser = argparse.ArgumentParser(description="Reduce UCI Online Retail II to the purchases shipped here.")
     parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="the .xlsx download, a .csv of it, or a .parquet copy"
+        "source", type=Path, metavar="SOURCE", help="the .zip or .xlsx download, a .csv of it, or a .parquet copy"
     )
     parser.add_argument("-o", "--out", type=Path, default=OUT, help="the .npz file to write (default: the package's)")
     arguments = parser.parse_args()

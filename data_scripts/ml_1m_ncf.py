@@ -1,0 +1,122 @@
+"""Turn MovieLens 1M in the split of Neural Collaborative Filtering into a matrix and the candidates to rank.
+
+    python data_scripts/ml_1m_ncf.py SOURCE -o OUT.npz
+
+SOURCE is the archive of the authors' repository, or the folder with ml-1m.train.rating and ml-1m.test.negative.
+OUT.npz has the users x items to fit on, ones; OUT.test.npz has the arrays user, item (the one held out) and negatives
+(99 a user). OUT.parquet has the columns user, item, rating and timestamp, and OUT.test.parquet user, item and
+negatives. Ids are 0, 1, 2 and so on. Some users have an item of their own among their negatives; they stay as
+published.
+
+The counts are those of He, Liao, Zhang, Nie, Hu and Chua 2017, "Neural Collaborative Filtering", table 1 (1,000,209
+ratings, a user's latest held out), and of https://github.com/hexiangnan/neural_collaborative_filtering.
+
+Terms: those of MovieLens 1M (research use, no redistribution), https://grouplens.org/datasets/movielens/1m/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+from _command import Publication, check_counts, open_source, parser_of, run
+from _events import Collector, Events, refuse_repeats, write_events, write_whole
+from _lines import Field, LineFormat
+from _source import Source
+from numpy.typing import NDArray
+
+from implicit_wmf.errors import InputError
+from implicit_wmf.tables import write_table
+
+URL = "https://github.com/hexiangnan/neural_collaborative_filtering/archive/refs/heads/master.zip"
+TRAIN, TEST = "ml-1m.train.rating", "ml-1m.test.negative"
+PUBLISHED = Publication("ml-1m.train.rating", URL, {}, lines=994_169, users=6_040)
+CANDIDATES = Publication("ml-1m.test.negative", URL, {}, lines=6_040, items=3_706)
+NEGATIVES = 99
+FORM = LineFormat(
+    (Field("user", "whole", low=0), Field("item", "whole", low=0))
+    + (Field("rating", "number", low=1, high=5), Field("timestamp", "whole", low=0))
+)
+POSITIVE = re.compile(rb"\((\d{1,9}),\s?(\d{1,9})\)")
+SHOWN = 60
+
+Table = NDArray[np.int32]
+
+
+def read_train(source: Source) -> Events:
+    """Return the ratings as they stand in the file."""
+    collector = Collector("rating", timed=True)
+    with source.open(TRAIN) as stream:
+        for block in FORM.read(stream, TRAIN):
+            collector.add(user=block["user"], item=block["item"], value=block["rating"], seconds=block["timestamp"])
+    return collector.events()
+
+
+def read_candidates(stream: IO[bytes]) -> Table:
+    """Return a row a line: the user, the item held out, and the negatives.
+
+    Raises
+    ------
+    InputError
+        For a line that is not "(user,item)" and 99 items, tab-separated.
+    """
+    rows = []
+    for line, content in enumerate(stream, start=1):
+        first, *negatives = content.rstrip(b"\r\n").rstrip(b"\t").split(b"\t")
+        if not first and not negatives:
+            continue
+        pair = POSITIVE.fullmatch(first)
+        numbers = all(negative.isdigit() and len(negative) < 10 for negative in negatives)
+        if pair is None or len(negatives) != NEGATIVES or not numbers:
+            met = content[:SHOWN].decode("utf-8", "replace")
+            raise InputError(f"{TEST}, line {line}: expected '(user,item)' and {NEGATIVES} items, met {met!r}")
+        rows.append([int(pair[1]), int(pair[2]), *map(int, negatives)])
+    return np.array(rows, dtype=np.int32).reshape(-1, NEGATIVES + 2)
+
+
+def with_all_ids(events: Events, candidates: Table) -> Events:
+    """Let every id have its own row and column, those that only candidates have as well."""
+    last_user = max(events.users.max(initial=-1), candidates[:, 0].max(initial=-1))
+    last_item = max(events.items.max(initial=-1), candidates[:, 1:].max(initial=-1))
+    user, item = (
+        ids[codes].astype(np.int32) for ids, codes in ((events.users, events.user), (events.items, events.item))
+    )
+    users, items = np.arange(last_user + 1), np.arange(last_item + 1)
+    return Events(user, item, users, items, events.value_name, events.values, events.seconds)
+
+
+def write_candidates(candidates: Table, path: Path) -> None:
+    """Write the candidates as arrays or as a table, by the suffix."""
+    user, item, negatives = candidates[:, 0], candidates[:, 1], candidates[:, 2:]
+    if path.suffix.lower() == ".npz":
+        write_whole(path, lambda file: np.savez(file, user=user, item=item, negatives=negatives))
+    else:
+        write_table(pd.DataFrame({"user": user, "item": item, "negatives": list(negatives)}), path)
+
+
+def main(command_line: Sequence[str] | None = None) -> None:
+    """Read both files, check them, write them and print what they hold."""
+    arguments = parser_of(__doc__, thinned=False).parse_args(command_line)
+    source = open_source(arguments, PUBLISHED)
+    events = read_train(source)
+    with source.open(TEST, beside=True) as stream:
+        candidates = read_candidates(stream)
+    check_counts(PUBLISHED, arguments.force, lines=len(events), users=len(events.users))
+    refuse_repeats(events, TRAIN)
+    events = with_all_ids(events, candidates)
+    check_counts(CANDIDATES, arguments.force, lines=len(candidates), items=len(events.items))
+    print(f"{len(events):>12,} ratings of {len(events.users):,} users and {len(events.items):,} items to fit on")
+    print(f"{len(candidates):>12,} users with an item held out and {NEGATIVES} negatives")
+    out: Path = arguments.out
+    test = out.with_suffix(f".test{out.suffix}")
+    write_candidates(candidates, test)
+    for path in (*write_events(events, out, binary=True), test):
+        print(f"{path.stat().st_size / 1e6:>12,.1f} MB in {path}")
+
+
+if __name__ == "__main__":
+    run(main)
