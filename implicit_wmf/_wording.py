@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -26,14 +29,24 @@ def summary(data: Interactions) -> str:
 
 
 def comparison_table(table: pd.DataFrame) -> str:
-    """Lay out what `compare` returns: a line a model, a column a metric, and who was counted."""
-    errors = ["-" if np.isnan(error) else f"{error:.4f}" for error in table.standard_error]
-    shown = table.assign(text=[f"{v:.4f} ± {e}" for v, e in zip(table["value"], errors, strict=True)])
+    """Lay out what `compare` returns: a line a model, a column a metric with its interval, and who was counted."""
+    columns = (table["value"], table["low"], table["high"])
+    shown = table.assign(text=[_with_interval(*numbers) for numbers in zip(*columns, strict=True)])
     wide = shown.pivot(index="model", columns="metric", values="text")
     wide = wide.loc[table["model"].unique(), table["metric"].unique()].rename_axis(None).rename_axis(None, axis=1)
     users, left_out = count(table.users.iloc[0], "user"), table.attrs
     return (
         f"{wide.to_string()}\n"
-        f"mean ± standard error over {users}; left out: {left_out['without_targets']:,} without "
+        f"mean (95 % interval) over {users}; left out: {left_out['without_targets']:,} without "
         f"new items in the test part, {left_out['without_history']:,} without interactions in the training part"
     )
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return f"{value:.4f}" if np.isnan(low) else f"{value:.4f} ({low:.4f}-{high:.4f})"
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Suggest the known name that is meant, or list them all."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"

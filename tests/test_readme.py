@@ -28,14 +28,32 @@ def test_two_commands_do_the_set_up():
     assert commands[1].endswith("pytest -q")
 
 
+def run_page(name):
+    """The names that the Python blocks of a page of the documentation leave behind."""
+    page = (Path(__file__).parent.parent / "docs" / name).read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, name, "exec"), names)
+    return names
+
+
 @pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
 def test_the_tour_of_recommending_runs(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     monkeypatch.chdir(tmp_path)
-    page = (Path(__file__).parent.parent / "docs" / "recommending.md").read_text(encoding="utf-8")
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(compile(block, "recommending.md", "exec"), names)
+    names = run_page("recommending.md")
     assert names["table"].user.tolist().count("somebody new") == 5
     assert names["summary"].users == names["reco"]["user_id"].nunique() == len(names["model"].user_factors)
     assert len(names["reasons"].ids) == 10
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+def test_the_tour_of_evaluating_runs(tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    monkeypatch.chdir(tmp_path)
+    names = run_page("evaluation.md")
+    table = names["table"].set_index(["model", "metric"])
+    assert table.loc[("WMF", "ndcg@20"), "difference_low"] > 0
+    assert 1 <= names["model"].history[-1].epoch <= 2
+    assert names["by_user"]["ndcg@20"].mean() == pytest.approx(table.loc[("WMF", "ndcg@20"), "value"])
+    assert len(names["found"].trials) == 3

@@ -1,0 +1,129 @@
+"""The fit command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .._held_out import read_held_out, read_train, split_table
+from .._wording import count, summary
+from ..config import WMFConfig
+from ..errors import InputError
+from ..interactions import Interactions
+from ..model import WMF
+from ..persistence import check_can_save, is_model
+from ..tables import read_interactions
+from .app import app
+from .options import Input, Item, Quiet, Split, Timestamp, User, Value, check_split, refuse_given, share, with_config
+
+
+@app.command()
+@with_config
+def fit(
+    ctx: typer.Context,
+    input_file: Input,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to save the model in; a model there is replaced.")
+    ],
+    config: WMFConfig,
+    user: User = None,
+    item: Item = None,
+    value: Value = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option("--validation", help="Table of held-out interactions to measure on after every epoch."),
+    ] = None,
+    validation_fraction: Annotated[
+        float | None,
+        typer.Option("--validation-fraction", help="Share of the lines of INPUT, the last ones, to hold out for that."),
+    ] = None,
+    timestamp: Timestamp = None,
+    split: Split = "last",
+    metric: Annotated[str, typer.Option("--metric", help="What to measure; the best epoch is kept.")] = "ndcg@10",
+    patience: Annotated[
+        int, typer.Option("--patience", min=1, help="Epochs without a better value until the fit stops.")
+    ] = 3,
+    time_budget: Annotated[
+        float | None, typer.Option("--time-budget", help="Seconds after which no further epoch begins.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a model to a table of interactions and save it.
+
+    With held-out interactions the metric is measured on them after every epoch, the fit stops when it no longer rises,
+    and the factors of the best epoch are saved. What is held out is not fitted.
+    """
+    if output.exists() and not is_model(output):
+        raise InputError(f"{output} exists and is not a saved model; choose another folder with --output")
+    _check_options(ctx, validation, validation_fraction, split, timestamp)
+    data, held_out = _read(
+        input_file, validation, validation_fraction, split, timestamp, user=user, item=item, value=value
+    )
+    typer.echo(f"read {summary(data)}" + (f"; held out {count(held_out.nnz, 'pair')}" if held_out else ""))
+    if not (data.matrix.data > 0).any():
+        typer.echo("warning: no count is positive; nothing tells the model what users like", err=True)
+    check_can_save(output, data)
+    model = WMF.from_config(config)
+    watched: dict[str, Any] = {"time_budget": time_budget}
+    if held_out is not None:
+        watched |= {"validation": held_out, "metric": metric, "patience": patience}
+    try:
+        model.fit(data, **watched, progress=False if quiet else None)
+    except KeyboardInterrupt:
+        _keep_interrupted(model, output)
+        raise typer.Exit(130) from None
+    model.save(output)
+    typer.echo(f"saved {model} in {output}{_came_to(model)}")
+
+
+def _check_options(
+    ctx: typer.Context, validation: Path | None, fraction: float | None, split: str, timestamp: str | None
+) -> None:
+    share("validation_fraction", fraction)
+    if validation is not None:
+        refuse_given(ctx, ("validation_fraction",), "with --validation, because nothing is split")
+    if validation is None and fraction is None:
+        refuse_given(ctx, ("metric", "patience"), "without --validation or --validation-fraction")
+    if fraction is None:
+        refuse_given(ctx, ("timestamp", "split"), "without --validation-fraction, because nothing is split")
+    check_split(split, timestamp)
+
+
+def _read(
+    path: Path, validation: Path | None, fraction: float | None, split: str, timestamp: str | None, **columns: Any
+) -> tuple[Interactions, Interactions | None]:
+    """Read what is fitted, and what is held out, if anything is."""
+    if fraction is not None:
+        return split_table(path, columns, timestamp, fraction, split, "--validation")
+    if validation is None:
+        return read_interactions(path, **columns), None
+    data = read_train(path, columns)
+    return data, read_held_out(validation, columns, data)
+
+
+def _came_to(model: WMF) -> str:
+    if not model.history:
+        return ""
+    last, best = model.history[-1], model.history[model.best_epoch - 1]
+    text = f": loss {best.loss:.6g} after {count(best.epoch, 'epoch')}"
+    for name, value in best.validation.items():
+        text += f", the best of {last.epoch}: {name} {value:.4f}"
+    return text
+
+
+def _keep_interrupted(model: WMF, output: Path) -> None:
+    """Save what an interrupted fit has, beside the model that was to be: models that are there stay."""
+    try:
+        kept_epoch = model.best_epoch
+    except InputError:
+        typer.echo("interrupted before the first epoch was done; nothing was saved", err=True)
+        return
+    place = output if output.name not in ("", "..") else output.resolve()
+    names = (f"{place.name}.interrupted{ending}" for ending in ("", *map("-{}".format, range(2, 1000))))
+    kept = next(folder for folder in map(place.with_name, names) if not folder.exists())
+    model.save(kept)
+    typer.echo(
+        f"interrupted; the model after {kept_epoch} of {count(model.config.iterations, 'epoch')} is in {kept}", err=True
+    )

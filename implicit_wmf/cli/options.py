@@ -1,0 +1,136 @@
+"""Options that several commands have, and the hyper-parameters as options."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from .._config_file import read_config
+from .._wording import option
+from ..config import WMFConfig
+from ..errors import InputError
+
+Input = Annotated[
+    Path, typer.Argument(metavar="INPUT", help="Interactions: a table (.csv, .tsv, .parquet) or a scipy matrix (.npz).")
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
+User = Annotated[str | None, typer.Option("--user", help="Column of user ids.")]
+Item = Annotated[str | None, typer.Option("--item", help="Column of item ids.")]
+Value = Annotated[str | None, typer.Option("--value", help="Column of counts; without it every line counts 1.")]
+Timestamp = Annotated[
+    str | None,
+    typer.Option("--timestamp", help="Column of times to split by; without it the order of the lines counts."),
+]
+Split = Annotated[
+    str,
+    typer.Option("--split", help="What is held out: each user's last lines (last), or all lines after a cut (time)."),
+]
+Number = Annotated[int, typer.Option("--n", "-n", min=1, help="Length of the lists.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+def with_config(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each hyper-parameter, and --config for a file of them.
+
+    It receives them as its argument `config`, and, if it has an argument `given`, the names of those that were given
+    by options or by the file. It must have the argument `ctx`.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    keywords = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.values() if p.name not in ("config", "given")
+    ]
+    signature = inspect.Signature([*keywords, _file_option(), *_config_options()])
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        values = {name: arguments.pop(name) for name in WMFConfig.names()}
+        written = _options_given(arguments["ctx"], WMFConfig.names())
+        file = arguments.pop("config_file")
+        from_file = {} if file is None else read_config(file)
+        values |= {name: value for name, value in from_file.items() if name not in written}
+        if "given" in own:
+            arguments["given"] = written | set(from_file)
+        command(config=_checked_config(values), **arguments)
+
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
+    return run
+
+
+def _file_option() -> inspect.Parameter:
+    annotation = Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Hyper-parameters in a JSON file, as tune writes it; options given beside it win.",
+            rich_help_panel="Hyper-parameters",
+        ),
+    ]
+    return inspect.Parameter("config_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _config_options() -> list[inspect.Parameter]:
+    names = {"dtype": str, "random_state": int | None, "user_background": str | None, "item_background": str | None}
+    types = get_type_hints(WMFConfig) | names
+    return [
+        inspect.Parameter(
+            spec.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=spec.default,
+            annotation=Annotated[
+                types[spec.name], typer.Option(help=spec.metadata["help"], rich_help_panel="Hyper-parameters")
+            ],
+        )
+        for spec in fields(WMFConfig)
+    ]
+
+
+def _checked_config(values: dict[str, Any]) -> WMFConfig:
+    """Make the configuration; a value outside its range is wrong usage of its option."""
+    for spec in fields(WMFConfig):
+        try:
+            spec.metadata["check"](spec.name, values[spec.name])
+        except InputError as error:
+            raise typer.BadParameter(str(error), param_hint=option(spec.name)) from error
+    try:
+        return WMFConfig(**values)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _options_given(ctx: typer.Context, names: Sequence[str]) -> set[str]:
+    """Names of the options that stand on the command line."""
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def refuse_given(ctx: typer.Context, names: Sequence[str], reason: str) -> None:
+    """Refuse options that were given although they change nothing here."""
+    given = _options_given(ctx, names)
+    for name in names:
+        if name in given:
+            hint = {"config_file": "--config", "metrics": "--metric"}.get(name, option(name))
+            raise typer.BadParameter(f"it has no effect {reason}; leave it out", param_hint=hint)
+
+
+def share(name: str, value: float | None) -> None:
+    """Refuse what is no share."""
+    if value is not None and not 0 < value < 1:
+        raise typer.BadParameter(f"{value} is not between 0 and 1", param_hint=option(name))
+
+
+def check_split(split: str, timestamp: str | None) -> None:
+    """Refuse an unknown way to split, and a cut in time without times."""
+    if split not in ("last", "time"):
+        raise typer.BadParameter(f"{split!r} is neither 'last' nor 'time'", param_hint="--split")
+    if split == "time" and timestamp is None:
+        raise typer.BadParameter(
+            "a cut in time needs the column of times; name it with --timestamp", param_hint="--split"
+        )

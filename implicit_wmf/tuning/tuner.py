@@ -1,0 +1,259 @@
+"""The search for hyper-parameters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from .._config_file import config_values
+from .._fingerprints import choice_digest
+from ..config import WMFConfig
+from ..errors import InputError
+from ..evaluation.metrics import parse_metric
+from ..factor_model import as_interactions
+from ..parameters import number, or_none, whole
+from .search import Trial, best_trial, next_trial, others_of, plan_stages, spelled
+from .space import RELATIVE, Space, check_space, default_space, settings
+from .study import PathLike, add_trial, open_study, read_trials, table_rows
+from .trials import Judge, Outcome, run_default, run_trial
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """What a search found.
+
+    Attributes
+    ----------
+    config : WMFConfig
+        The best settings; `iterations` is the epoch at which they were best. ``WMF.from_config(config).fit(train)`` is
+        the very model that came to `value`.
+    value : float
+        The metric of these settings on the validation part.
+    default_value : float
+        The metric of the settings as given, all their epochs run: trial 0.
+    best_trial : int
+        The trial that it was.
+    trials : pandas.DataFrame
+        One row a trial: ``trial``; ``source``, where its settings are from (config, published, search, or the trial
+        that they were carried over from); ``factors``; the hyper-parameters that were searched; ``iterations``, its
+        best epoch; ``epochs``, how many were run; ``state`` (complete, pruned, failed); ``value`` at the best epoch;
+        ``seconds``; ``error``, why it failed.
+    study : optuna.study.Study
+        The same for Optuna's plots and dashboard.
+    planned : int
+        Trials asked for; fewer were run if the time was up.
+    """
+
+    config: WMFConfig
+    value: float
+    default_value: float
+    best_trial: int
+    trials: pd.DataFrame
+    study: Any
+    planned: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether all trials were run."""
+        return len(self.trials) == self.planned
+
+
+def tune(
+    train: Any,
+    validation: Any,
+    *,
+    trials: int = 40,
+    metric: str = "ndcg@20",
+    config: WMFConfig | None = None,
+    space: Space | None = None,
+    storage: PathLike | None = None,
+    study_name: str = "implicit_wmf",
+    timeout: float | None = None,
+    patience: int = 3,
+    random_state: int = 0,
+    progress: bool | None = None,
+) -> Tuning:
+    """Search the hyper-parameters with the best metric on a validation part.
+
+    Trial 0 is `config` as it is. Then settings are drawn by Optuna's tree-structured Parzen estimator, first at a
+    quarter of the factors, then at half, then at all of them: the best of a stage come first in the next, at the
+    values they have (the penalties of the best models hardly move with the dimension). Each fit is measured
+    after every epoch and ends when the metric has not risen for `patience` epochs, or lies below the median of the
+    stage's other trials; `iterations` is thus found and not drawn. No decision depends on the clock: the same call
+    gives the same trials.
+
+    Keep a test part that this function never sees, such as the last weeks, for the figure that you report.
+
+    Parameters
+    ----------
+    train : Interactions, scipy sparse matrix or array
+        What is fitted.
+    validation : Interactions, scipy sparse matrix or array
+        What is predicted, of one shape with `train`: later interactions of the same users. Also a pair (fold_in,
+        targets) as `WMF.fit` takes it.
+    trials : int
+        How many settings to try, `config` included.
+    metric : str
+        Of `implicit_wmf.evaluation`, per user and the higher the better.
+    config : WMFConfig, optional
+        What is not searched: `factors`, the final dimension; `iterations`, the most epochs of a fit; and all others
+        that `space` does not name. `random_state` None is taken as the seed of the search.
+    space : dict of str to Range or Choice, optional
+        What is searched; by default `default_space`, which has the table.
+    storage : path, optional
+        File (SQLite) that keeps the trials, or an address that Optuna knows. The same call goes on where an
+        interrupted one was, with the same result as if it had not been.
+    study_name : str
+        Name of the study in the file.
+    timeout : float, optional
+        Seconds after which no further trial is begun. Settings are judged at full dimension only, in the last quarter
+        of the trials: with less time ask for fewer trials.
+    patience : int
+        Epochs without a better value until a fit ends.
+    random_state : int
+        Seed of the search.
+    progress : bool, optional
+        Show a bar over the trials on stderr; by default only on a terminal.
+
+    Returns
+    -------
+    Tuning
+
+    Raises
+    ------
+    InputError
+        For data and settings that cannot be fitted or judged, names and values that the space may not have, and a
+        storage that holds a study of other data or settings.
+    MissingExtraError
+        If Optuna is not installed.
+    KeyboardInterrupt
+        On Ctrl-C; the trials that have ended are in the storage.
+
+    Examples
+    --------
+    >>> from implicit_wmf.tuning import Range, default_space, tune
+    >>> space = default_space(train) | {"alpha": Range(1, 40, log=True)}  # doctest: +SKIP
+    >>> found = tune(train, validation, trials=40, storage="study.db")  # doctest: +SKIP
+    >>> model = WMF.from_config(found.config).fit(train)  # doctest: +SKIP
+    """
+    whole(1)("trials", trials)
+    whole(1)("patience", patience)
+    whole(0)("random_state", random_state)
+    or_none(number(0, exclusive=True))("timeout", timeout)
+    data = as_interactions(train)
+    config = _seeded(config or WMFConfig(), random_state)
+    space = default_space(data, config) if space is None else dict(space)
+    check_space(space, config)
+    judge = Judge(data, validation, _metric_name(metric), patience)
+    about = {
+        "train": _digest(train),
+        "validation": _digest(validation),
+        "metric": judge.metric,
+        "trials": int(trials),
+        "patience": int(patience),
+        "random_state": int(random_state),
+        "config": config_values(config),
+        "space": spelled(space),
+    }
+    study = open_study(storage, study_name, about)
+    plan = plan_stages(config.factors, trials)
+    search = _Search(study, judge, config, space, random_state)
+    done = search.run(plan, timeout, progress)
+    return _result(search, done, trials)
+
+
+def _metric_name(metric: str) -> str:
+    """Spell a metric as the history does."""
+    try:
+        return str(parse_metric(metric))
+    except InputError as error:
+        raise InputError(f"metric: {str(error).removeprefix('metrics: ')}") from error
+
+
+def _seeded(config: WMFConfig, random_state: int) -> WMFConfig:
+    """Return settings that can be fitted twice alike."""
+    if isinstance(config.random_state, np.random.Generator):
+        raise InputError("config: random_state is a generator, so no fit could be repeated; give a seed, such as 0")
+    if config.iterations < 1:
+        raise InputError(
+            "config: iterations is 0, so nothing would be fitted; give the most epochs of a fit, such as 15"
+        )
+    return config if config.random_state is not None else replace(config, random_state=random_state)
+
+
+def _digest(data: Any) -> list[str | None]:
+    """Fingerprint of interactions, of a matrix, or of a pair of them."""
+    if isinstance(data, tuple):
+        return [digest for part in data for digest in _digest(part)]
+    matrix = as_interactions(data).matrix
+    return [choice_digest(matrix), choice_digest(matrix.data), str(matrix.shape)]
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The trials of one call: what they vary, what they are judged by, and where they are written down."""
+
+    study: Any
+    judge: Judge
+    config: WMFConfig
+    space: Space
+    seed: int
+
+    def run(self, plan: Sequence[int], timeout: float | None, progress: bool | None) -> list[Trial]:
+        """Run the trials that the study does not have yet, and return all."""
+        done = read_trials(self.study, self.space)
+        began = time.monotonic()
+        disable = None if progress is None else not progress
+        with tqdm(total=len(plan), initial=len(done), disable=disable, desc="tune", unit="trial") as bar:
+            while len(done) < len(plan):
+                if done and timeout is not None and time.monotonic() - began >= timeout:
+                    break
+                done.append(self._run_next(next_trial(done, plan, self.space, self.seed), done))
+                best = best_trial(done, self.config.factors)
+                assert best.outcome is not None
+                bar.set_postfix(factors=done[-1].factors, best=f"{best.outcome.value:.4f}", refresh=False)
+                bar.update()
+        return done
+
+    def _run_next(self, trial: Trial, done: Sequence[Trial]) -> Trial:
+        """Run one trial and write it down."""
+        began = time.perf_counter()
+        try:
+            tried = settings(replace(self.config, factors=trial.factors), trial.point, self.judge.train)
+        except InputError as error:  # numbers that are too large or too small together
+            outcome, values = Outcome("failed", (), 0, str(error)), {}
+        else:
+            outcome = self._outcome(trial, tried, done)
+            values = config_values(tried)
+        ended = replace(trial, outcome=outcome)
+        shown = {name: values.get(name) for name in (RELATIVE.get(name, name) for name in self.space)}
+        add_trial(self.study, ended, self.space, shown, time.perf_counter() - began)
+        return ended
+
+    def _outcome(self, trial: Trial, tried: WMFConfig, done: Sequence[Trial]) -> Outcome:
+        if trial.number == 0:
+            return run_default(tried, self.judge)
+        return run_trial(tried, self.judge, others_of(done, trial))
+
+
+def _result(search: _Search, done: Sequence[Trial], planned: int) -> Tuning:
+    best = best_trial(done, search.config.factors)
+    outcome, first = best.outcome, done[0].outcome
+    assert outcome is not None
+    assert first is not None
+    found = settings(search.config, best.point, search.judge.train)
+    return Tuning(
+        config=replace(found, iterations=outcome.epoch),
+        value=outcome.value,
+        default_value=first.value,
+        best_trial=best.number,
+        trials=pd.DataFrame(table_rows(search.study, done)),
+        study=search.study,
+        planned=planned,
+    )
