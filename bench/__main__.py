@@ -1,68 +1,68 @@
-"""The command line: ``python -m bench speed`` measures, ``python -m bench selfcheck`` checks that it is fair."""
+"""The command line: ``python -m bench speed`` and ``quality`` measure, ``selfcheck`` checks that they are fair."""
 
 from __future__ import annotations
 
 import argparse
-import tempfile
-from pathlib import Path
+import sys
 
-from .lab import Lab, missing_peers
-from .plan import FULL, QUICK
-from .report import Report
-from .speed import SECTIONS, run_sections
+from implicit_wmf.errors import InputError
 
-ROOT = Path(__file__).parent.parent
+from .lab import JobError, Lab, missing_peers, without_missing
+from .quality import add_quality, run_quality
+from .quality_report import render_quality
+from .records import read_json
+from .speed_command import CACHE, add_report, add_speed, positive, run_report, run_speed
 
 
 def main() -> None:
     arguments = _parser().parse_args()
-    lab = Lab(arguments.threads, arguments.rounds or 1, arguments.budget, arguments.cache)
-    if arguments.command == "selfcheck":
-        _selfcheck(lab)
-        return
-    plan = QUICK if arguments.quick else FULL
-    if arguments.factors:
-        plan = plan.only_factors(arguments.factors)
-    lab.rounds = arguments.rounds or plan.rounds
-    report = Report(arguments.output)
-    report.header(lab, plan)
-    run_sections(lab, plan, report, arguments.only or list(SECTIONS))
+    try:
+        arguments.run(arguments)
+    except (InputError, JobError) as error:
+        sys.exit(f"bench: {error}")
 
 
-def _selfcheck(lab: Lab) -> None:
-    """Print how far each contestant's epoch is from the minimiser of the literal objective; exit with 1 if far."""
-    checks = lab.run({"task": "selfcheck", "peers": not missing_peers()})
+def _selfcheck(arguments: argparse.Namespace) -> None:
+    """Print how far each contestant is from the literal objective; exit with 1 if far."""
+    from .selfcheck import EXACT_PEERS
+
+    lab = Lab(arguments.threads, 1, 0.0, CACHE)
+    checks = lab.run({"task": "selfcheck", "peers": without_missing(EXACT_PEERS)})
     if missing_peers():
         print(missing_peers())
+    width = max(len(check["objective"]) for check in checks)
     for check in checks:
-        print(f"{check['objective']:<40} {check['contestant']:<20} {check['error']:.1e} {check['verdict']}")
+        print(f"{check['objective']:<{width}} {check['contestant']:<15} {check['error']:.1e} {check['verdict']}")
     if any(check["verdict"] != "ok" for check in checks):
         raise SystemExit(1)
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    """Make a report of its record again."""
+    record = read_json(arguments.record)
+    if record.get("benchmark") == "quality":
+        render_quality(record, arguments.output or arguments.record.with_suffix(".md"))
+    else:
+        run_report(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("command", choices=["speed", "selfcheck"])
-    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections to run; by default all")
-    parser.add_argument("--quick", action="store_true", help="tiny data, one round: shows that everything runs")
-    parser.add_argument("--factors", nargs="+", type=_positive, metavar="D", help="only these numbers of factors")
-    parser.add_argument("--rounds", type=_positive, help="interleaved repetitions (default 3; 1 with --quick)")
-    parser.add_argument("--threads", type=_positive, default=2, help="threads of every contestant (default 2)")
-    parser.add_argument(
-        "--budget", type=float, default=20.0, help="seconds a measurement may time epochs, if one is shorter"
-    )
-    parser.add_argument(
-        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "implicit_wmf_bench", help="folder of the data sets"
-    )
-    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "RESULTS.md", help="the report to write")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, add, run, help_text in (
+        ("speed", add_speed, run_speed, "seconds an epoch, to an objective, with size; writes RESULTS.md"),
+        ("quality", add_quality, run_quality, "metrics of the fits and seconds to them; writes RESULTS-quality.md"),
+        ("report", add_report, _report, "make a report again from its JSON record"),
+        ("selfcheck", _add_selfcheck, _selfcheck, "whether all contestants are given the same problem"),
+    ):
+        command = commands.add_parser(name, help=help_text)
+        add(command)
+        command.set_defaults(run=run)
     return parser
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a whole number of at least 1")
-    return value
+def _add_selfcheck(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=positive, default=2, help="threads of every contestant (default 2)")
 
 
 if __name__ == "__main__":

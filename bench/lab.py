@@ -5,34 +5,56 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from .data import data_file
-from .plan import Objective, Shape
+from .plan import Objective
+from .shapes import Shape
+from .timing import Timing
 
 ROOT = Path(__file__).parent.parent
-PEERS = ("irspack", "implicit")
+PEERS = ("irspack", "implicit", "cmfrec", "spark")
+_MODULES = {"spark": "pyspark"}
 Job = dict[str, Any]
 
 
 def missing_peers() -> str:
-    """Say which peers are not installed and how to add them; empty if none is missing."""
-    missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
-    if not missing:
-        return ""
-    return f"Without {' and '.join(missing)}, not installed: pip install 'implicit_wmf[bench]' adds the peers."
+    """Say which peers cannot run here and how to add them; empty if none is missing."""
+    missing = [_MODULES.get(name, name) for name in PEERS if not _importable(name)]
+    reasons = []
+    if missing:
+        reasons.append(
+            f"Without {', '.join(missing)} (not installed): pip install 'implicit_wmf[bench]' adds the peers."
+        )
+    if _importable("spark") and not _has_java():
+        reasons.append("Without Spark, which needs Java 17 or newer: install one, or set JAVA_HOME to its folder.")
+    return " ".join(reasons)
 
 
 def without_missing(contestants: list[str]) -> list[str]:
     """Keep the contestants whose library is installed."""
-    return [name for name in contestants if name.startswith("ours") or importlib.util.find_spec(name.split()[0])]
+    return [name for name in contestants if _can_run(name.split()[0])]
+
+
+def _can_run(owner: str) -> bool:
+    return owner not in PEERS or (_importable(owner) and (owner != "spark" or _has_java()))
+
+
+def _importable(peer: str) -> bool:
+    return importlib.util.find_spec(_MODULES.get(peer, peer)) is not None
+
+
+def _has_java() -> bool:
+    home = os.environ.get("JAVA_HOME")
+    return shutil.which("java", path=str(Path(home) / "bin") if home else None) is not None
 
 
 class JobError(RuntimeError):
@@ -69,28 +91,35 @@ class Lab:
     def fit_job(
         self, contestant: str, data: Shape | str, objective: Objective, factors: int, epochs: int, **others: Any
     ) -> Job:
-        """Describe the measurement of one contestant."""
+        """Describe the measurement of one contestant; `rounds` limits its rounds."""
+        path = data_file(self.cache, data)
         return {
             "task": "fit",
             "contestant": contestant,
-            "data": str(data_file(self.cache, data)),
+            "data": str(path),
             "objective": objective.settings(),
             "factors": factors,
             "epochs": epochs,
             "all_epochs": False,
             "budget": self.budget,
             "curve": 0,
+            "setting": {**describe(data, path), "factors": factors, "objective": str(objective),
+                        "threads": others.get("threads", self.threads)},
             **others,
-        }
+        }  # fmt: skip
 
     def race(self, jobs: list[Job], title: str) -> list[Timing]:
-        """Run all jobs, round after round; a curve is asked for in the first round only, being the same in each."""
-        timings = [Timing(job["contestant"]) for job in jobs]
+        """Run all jobs, round after round; a curve is asked for in the first round only, being the same in each.
+
+        A contestant that failed is not asked again: it would fail once more, after as long.
+        """
+        timings = [Timing(job["contestant"], dict(job.get("setting", {}))) for job in jobs]
         with tqdm(total=self.rounds * len(jobs), desc=title, unit="run") as bar:
             for number in range(self.rounds):
                 for job, timing in zip(jobs, timings, strict=True):
                     bar.set_postfix_str(job["contestant"], refresh=True)
-                    timing.add(self._attempt({**job, "curve": 0 if number else job["curve"]}))
+                    if not timing.failure and number < job.get("rounds", self.rounds):
+                        timing.add(self._attempt({**job, "curve": 0 if number else job["curve"]}))
                     bar.update()
         return timings
 
@@ -102,35 +131,10 @@ class Lab:
             return {"seconds": [], "losses": [], "failure": str(error)}
 
 
-class Timing:
-    """What the rounds of one contestant came to; seconds are those of an epoch."""
-
-    def __init__(self, contestant: str) -> None:
-        self.contestant = contestant
-        self.rounds: list[list[float]] = []
-        self.losses: list[float] = []
-        self.failure = ""
-
-    def add(self, result: Job) -> None:
-        """Take in the result of one round."""
-        self.rounds.append(result["seconds"])
-        self.losses = self.losses or result["losses"]
-        self.failure = self.failure or result.get("failure", "")
-
-    @property
-    def best(self) -> float:
-        """Of all epochs of all rounds."""
-        return min(second for seconds in self.rounds for second in seconds)
-
-    @property
-    def median(self) -> float:
-        """Of the rounds' medians."""
-        return median(median(seconds) for seconds in self.rounds)
-
-    def ratio(self, other: Timing) -> float:
-        """How many times the other's epoch takes as long as this one's: the median of the rounds' ratios."""
-        return median(median(b) / median(a) for a, b in zip(self.rounds, other.rounds, strict=True))
-
-    def seconds_until(self, epoch: int) -> float:
-        """Time of the first epochs, the median of the rounds."""
-        return median(sum(seconds[:epoch]) for seconds in self.rounds)
+def describe(data: Shape | str, path: Path) -> dict[str, Any]:
+    """Name and size of a data set; the file's arrays of cells are not read."""
+    with np.load(path, allow_pickle=False) as file:
+        users, items = (int(size) for size in file["shape"])
+        interactions = int(file["indptr"][-1])
+    label = data.label if isinstance(data, Shape) else Path(data).name
+    return {"data": label, "users": users, "items": items, "interactions": interactions}

@@ -10,46 +10,58 @@ from typing import Any
 import numpy as np
 
 from .data import data_file, load
-from .lab import Job, JobError, Lab, Timing, without_missing
+from .epochs import seconds_and_ratio
+from .lab import Job, JobError, Lab, without_missing
+from .page import Page, Record, Section, records_of, timings_of
 from .plan import ListCase, Plan
-from .report import Report
+from .timing import Timing
 
 CONTESTANTS = ("ours", "ours unbounded", "implicit recommend", "product")
 _PRODUCT_USERS = 500  # whose scores stay in the caches
 
 
-def lists_section(lab: Lab, plan: Plan, report: Report) -> None:
-    report.text(
+def _measure(lab: Lab, plan: Plan) -> Record:
+    races = []
+    for case in plan.lists:
+        path = _factors_file(lab, case)
+        for length in plan.list_lengths:
+            jobs = _jobs(lab, plan, case, length, path)
+            races.append(records_of(lab.race(jobs, f"lists of {length}, {case.shape.items} items")))
+    return {"races": races}
+
+
+def _jobs(lab: Lab, plan: Plan, case: ListCase, length: int, path: Path) -> list[Job]:
+    common = {
+        "task": "lists",
+        "factors": str(path),
+        "data": str(data_file(lab.cache, case.shape)),
+        "users": case.users,
+        "length": length,
+        "repetitions": plan.epochs,
+        "curve": 0,
+        "setting": {"items": case.shape.items, "factors": case.factors, "users": case.users, "N": length},
+    }
+    jobs = [{**common, "contestant": name} for name in without_missing(list(CONTESTANTS[:3]))]
+    return [*jobs, {**common, "contestant": "product"}]
+
+
+def _render(page: Page, record: Record) -> None:
+    page.text(
         "## Lists of recommendations",
         "The N best items of each of the first users, their own left out, from the factors of one fit of ours. "
         "`ours unbounded` never ends a search by the bound on norms. `product` is NumPy's product of the same factors, "
         f"{_PRODUCT_USERS} users at a time into one array, with as many BLAS threads, and makes no lists.",
     )
-    rows = []
-    for case in plan.lists:
-        path = _factors_file(lab, case)
-        for length in plan.list_lengths:
-            common = {
-                "task": "lists",
-                "factors": str(path),
-                "data": str(data_file(lab.cache, case.shape)),
-                "users": case.users,
-                "length": length,
-                "repetitions": plan.epochs,
-                "curve": 0,
-            }
-            jobs = [{**common, "contestant": name} for name in without_missing(list(CONTESTANTS[:3]))]
-            jobs.append({**jobs[0], "contestant": "product"})
-            timings = lab.race(jobs, f"lists of {length}, {case.shape.items} items")
-            rows += [_row(case, length, timing, timings[0]) for timing in timings]
-    report.table(["items", "d", "users", "N", "contestant", "median s", "users a second", "times ours"], rows)
+    rows = [_row(timing, race[0]) for race in map(timings_of, record["races"]) for timing in race]
+    page.table(["items", "d", "users", "N", "contestant", "seconds", "users a second", "times ours"], rows)
 
 
-def _row(case: ListCase, length: int, timing: Timing, ours: Timing) -> list[Any]:
-    place = [case.shape.items, case.factors, case.users, length, timing.contestant]
-    if timing.failure or ours.failure:
-        return [*place, timing.failure or "-", "-", "-"]
-    return [*place, f"{timing.median:.3g}", f"{case.users / timing.median:,.0f}", f"{ours.ratio(timing):.2f}"]
+def _row(timing: Timing, ours: Timing) -> list[object]:
+    setting = timing.setting
+    seconds, ratio = seconds_and_ratio(timing, ours)
+    rate = "-" if timing.failure else f"{setting['users'] / timing.median:,.0f}"
+    place = [setting["items"], setting["factors"], setting["users"], setting["N"], timing.contestant]
+    return [*place, seconds, rate, ratio]
 
 
 def _factors_file(lab: Lab, case: ListCase) -> Path:
@@ -137,3 +149,5 @@ def _product(users: np.ndarray, items: np.ndarray, seen: Any, job: Job) -> Calla
 
 
 _RUNS = dict(zip(CONTESTANTS, (_ours, _ours_unbounded, _implicit, _product), strict=True))
+
+LISTS = Section(_measure, _render)

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+from statistics import median
+
 from .data import movielens_source
-from .lab import Lab, Timing, without_missing
-from .plan import MOVIELENS, Objective, Plan, Shape
-from .report import Report
+from .lab import Lab, without_missing
+from .page import Page, Record, Section, records_of, timings_of
+from .plan import MOVIELENS, Objective, Plan
+from .plots import Points
+from .shapes import Shape
+from .timing import Timing, spread
 
 OURS = ["ours auto", "ours exact", "ours cg 3"]
 HEADER = ["contestant", "epochs", "objective at the end", "epochs to it", "s to it", "times as fast", "in its time"]
+WITHOUT_MOVIELENS = "Without MovieLens 1M: set IMPLICIT_WMF_DATA to a folder that holds ml-1m-ncf/train.parquet."
 
 
-def objective_section(lab: Lab, plan: Plan, report: Report) -> None:
-    report.text(
-        "## Time to an objective",
-        f"The first of each table is a peer with {plan.default_epochs} epochs; ours may use twice as many. All begin "
-        f"at the common start, d = {plan.target_factors}. Objectives are relative to the first one's last. `epochs to "
-        "it` and `s to it` are what it takes to get as low, `times as fast` compares that with all epochs of the "
-        "first; `in its time` is the objective at the last epoch that ends before the first one's time is up. Seconds "
-        "are medians of the rounds.",
-    )
-    for objective in plan.target_objectives:
-        _compare(lab, plan, report, plan.dense, objective, ["implicit cg 3", "irspack cg 3", "irspack exact"])
-    if plan.movielens_objectives and not movielens_source().exists():
-        report.text("Without MovieLens 1M: set IMPLICIT_WMF_DATA to a folder that holds ml-1m-ncf/train.parquet.")
-        return
-    for objective in plan.movielens_objectives:
-        _compare(lab, plan, report, MOVIELENS, objective, ["irspack cg 3", "irspack iALS++", "irspack exact"])
+def _measure(lab: Lab, plan: Plan) -> Record:
+    comparisons = [
+        _compare(lab, plan, plan.dense, objective, ["implicit cg 3", "irspack cg 3", "irspack exact"])
+        for objective in plan.target_objectives
+    ]
+    absent = bool(plan.movielens_objectives) and not movielens_source().exists()
+    if not absent:
+        comparisons += [
+            _compare(lab, plan, MOVIELENS, objective, ["irspack cg 3", "irspack iALS++", "irspack exact"])
+            for objective in plan.movielens_objectives
+        ]
+    return {
+        "epochs": plan.default_epochs,
+        "factors": plan.target_factors,
+        "without_movielens": absent,
+        "comparisons": comparisons,
+    }
 
 
-def _compare(lab: Lab, plan: Plan, report: Report, data: Shape | str, objective: Objective, peers: list[str]) -> None:
+def _compare(lab: Lab, plan: Plan, data: Shape | str, objective: Objective, peers: list[str]) -> Record:
     # without a peer the table still shows ours, against our own CG
     contestants = [*without_missing(peers), *OURS] if without_missing(peers) else OURS[::-1]
     jobs = []
@@ -37,24 +45,69 @@ def _compare(lab: Lab, plan: Plan, report: Report, data: Shape | str, objective:
         epochs = plan.default_epochs * (2 if number and name.startswith("ours") else 1)
         job = lab.fit_job(name, data, objective, plan.target_factors, epochs, all_epochs=True, curve=epochs)
         jobs.append(job)
-    reference, *others = lab.race(jobs, f"objective {data}, {objective}")
-    report.text(f"### {data}: {objective}")
-    if reference.failure:
-        report.text(f"Nothing to compare with: {reference.failure}")
-        return
-    report.table(HEADER, [_row(timing, reference) for timing in [reference, *others]])
+    timings = lab.race(jobs, f"objective {data}, {objective}")
+    return {"data": str(data), "objective": str(objective), "race": records_of(timings)}
 
 
-def _row(timing: Timing, reference: Timing) -> list[str]:
+def _render(page: Page, record: Record) -> None:
+    page.text(
+        "## Time to an objective",
+        f"The first of each table is a peer with {record['epochs']} epochs; ours may use twice as many. All begin "
+        f"at the common start, d = {record['factors']}. Objectives are relative to the first one's last. `epochs to "
+        "it` and `s to it` are what it takes to get as low, `times as fast` compares that with all epochs of the "
+        "first; `in its time` is the objective at the last epoch that ends before the first one's time is up. The "
+        "plots show how far each is above the lowest objective of all.",
+    )
+    for number, comparison in enumerate(record["comparisons"], start=1):
+        page.text(f"### {comparison['data']}: {comparison['objective']}")
+        timings = timings_of(comparison["race"])
+        if timings[0].failure:
+            page.text(f"Nothing to compare with: {timings[0].failure}")
+            continue
+        page.table(HEADER, [table_row(timing, timings[0]) for timing in timings])
+        page.curves(
+            f"objective-{number}",
+            _curves(timings),
+            title=f"{timings[0].setting['data']}: {comparison['objective']}",
+            xlabel="seconds",
+            ylabel="objective above the lowest, relative",
+            logx=True,
+            logy=True,
+        )
+    if record["without_movielens"]:
+        page.text(WITHOUT_MOVIELENS)
+
+
+def table_row(timing: Timing, reference: Timing) -> list[str]:
+    """Compare a contestant with the first one."""
     if timing.failure:
         return [timing.contestant, timing.failure, *["-"] * (len(HEADER) - 2)]
-    target, limit = reference.losses[-1], reference.seconds_until(len(reference.losses))
+    target, limits = reference.losses[-1], reference.seconds_until(len(reference.losses))
     row = [timing.contestant, str(len(timing.losses)), f"{timing.losses[-1] / target - 1:+.1e}"]
     reached = next((epoch for epoch, loss in enumerate(timing.losses, start=1) if loss <= target), None)
     if reached is None:
         row += ["never", "-", "-"]
     else:
         seconds = timing.seconds_until(reached)
-        row += [str(reached), f"{seconds:.3g}", f"{limit / seconds:.2f}"]
-    in_time = [loss for epoch, loss in enumerate(timing.losses, 1) if timing.seconds_until(epoch) <= limit]
+        ratios = [limit / needed for limit, needed in zip(limits, seconds, strict=False)]
+        row += [str(reached), spread(seconds), spread(ratios, ".2f")]
+    limit = median(limits)
+    in_time = [loss for epoch, loss in enumerate(timing.losses, 1) if median(timing.seconds_until(epoch)) <= limit]
     return [*row, f"{in_time[-1] / target - 1:+.1e}" if in_time else "no epoch"]
+
+
+def _curves(timings: list[Timing]) -> dict[str, Points]:
+    """Objective after each epoch, relative to the lowest of all, at the median of its rounds' seconds."""
+    timings = [timing for timing in timings if not timing.failure]
+    lowest = min(loss for timing in timings for loss in timing.losses)
+    curves = {}
+    for timing in timings:
+        ends = zip(*map(accumulate, timing.rounds), strict=True)
+        curves[timing.contestant] = (
+            [median(seconds) for seconds in ends],
+            [loss / lowest - 1 for loss in timing.losses],
+        )
+    return dict(curves)
+
+
+OBJECTIVE = Section(_measure, _render)

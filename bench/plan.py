@@ -1,22 +1,12 @@
-"""What is measured: shapes, numbers of factors and objectives, in full and in the tiny version that tests run."""
+"""What is measured: data, numbers of factors and objectives; in full, in ten minutes, and as tiny as tests need it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Shape:
-    """A synthetic data set: users x items with this many interactions."""
-
-    users: int
-    items: int
-    interactions: int
-
-    def __str__(self) -> str:
-        return f"{self.users:,} x {self.items:,}, {self.interactions:,}"
-
+from .shapes import LASTFM_360K, LIKE, MOVIELENS_20M, MSD, PUBLIC, Shape
 
 MOVIELENS = "MovieLens 1M"
 
@@ -60,12 +50,15 @@ class Plan:
     rounds: int
     epochs: int
     epoch_objective: Objective
-    dense: Shape
+    dense: Shape | str
     others: tuple[Shape, ...]
+    exact_peers: tuple[str, ...]
+    cg_peers: tuple[str, ...]
+    # contestants that are left out above these: minutes an epoch tell nobody anything new
+    up_to: dict[str, int]
+    # contestants so slow that one epoch in one round has to do
+    once: tuple[str, ...]
     exact_factors: tuple[int, ...]
-    # implicit's Cholesky and irspack's iALS++ are left out above these: a minute an epoch tells nobody anything new
-    implicit_exact_up_to: int
-    ialspp_up_to: int
     cg_factors: tuple[int, ...]
     checkpoints: tuple[int, int]
     target_objectives: tuple[Objective, ...]
@@ -77,7 +70,10 @@ class Plan:
     growth_contestants: tuple[str, ...]
     growth: tuple[Shape, ...]
     growth_factors: tuple[int, ...]
-    big: Shape
+    public: tuple[Shape, ...]
+    public_factors: tuple[int, ...]
+    public_contestants: tuple[str, ...]
+    big: tuple[Shape, ...]
     big_factors: int
     big_epochs: int
     compile_solvers: tuple[str, ...]
@@ -86,15 +82,24 @@ class Plan:
 
     def only_factors(self, wanted: list[int]) -> Plan:
         """Make a plan that leaves out the other numbers of factors, and says so in its name."""
+        sections = ("exact_factors", "cg_factors", "share_factors", "growth_factors", "public_factors")
         kept = {
-            section: tuple(factors for factors in getattr(self, section) if factors in wanted)
-            for section in ("exact_factors", "cg_factors", "share_factors", "growth_factors")
+            section: tuple(factors for factors in getattr(self, section) if factors in wanted) for section in sections
         }
         return replace(self, name=f"{self.name}, d = {', '.join(map(str, wanted))} only", **kept)
 
+    def on_data(self, data: str) -> Plan:
+        """Make a plan for one data set: a file or a name that `bench.data` knows, or the size of a public one."""
+        name = f"{self.name}, data {Path(data).name}"  # a folder is nobody's business
+        return replace(self, name=name, dense=LIKE.get(data, data), others=(), movielens_objectives=())
+
+    def within_reach(self, contestants: tuple[str, ...], factors: int) -> list[str]:
+        """Leave out the contestants that are too slow for this number of factors."""
+        return [name for name in contestants if factors <= self.up_to.get(name, factors)]
+
     @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """The shapes of the sections that use several."""
+    def data(self) -> tuple[Shape | str, ...]:
+        """The data of the sections that use several."""
         return self.dense, *self.others
 
 
@@ -118,9 +123,18 @@ FULL = Plan(
     epoch_objective=Objective(1.0, 0.01),
     dense=_DENSE,
     others=(Shape(300_000, 50_000, 2_850_000),),
+    exact_peers=("irspack exact", "implicit exact", "cmfrec exact", "spark exact nearest"),
+    cg_peers=("irspack cg 3", "irspack iALS++", "implicit cg 3", "cmfrec cg 3 nearest"),
+    up_to={
+        "irspack exact": 256,
+        "irspack iALS++": 256,
+        "implicit exact": 128,
+        "cmfrec exact": 128,
+        "cmfrec cg 3 nearest": 256,
+        "spark exact nearest": 64,
+    },
+    once=("spark exact nearest",),
     exact_factors=(64, 128, 256),
-    implicit_exact_up_to=128,
-    ialspp_up_to=256,
     cg_factors=(64, 128, 256, 512),
     checkpoints=(5, 15),
     target_objectives=(Objective(10.0, 0.01), Objective(40.0, 0.01)),
@@ -129,10 +143,13 @@ FULL = Plan(
     default_epochs=15,
     share_factors=(64, 128, 256, 512),
     thread_factors=128,
-    growth_contestants=("ours exact", "ours cg 3", "ours auto"),
+    growth_contestants=("ours exact", "ours cg 3", "ours auto", "irspack exact", "irspack cg 3", "implicit cg 3"),
     growth=tuple(_grown(millions * 1_000_000) for millions in (1, 2, 4, 8, 16)),
     growth_factors=(16, 32, 64, 128, 256, 512),
-    big=Shape(138_493, 26_744, 20_000_000),
+    public=PUBLIC,
+    public_factors=(64, 128),
+    public_contestants=("ours exact", "ours cg 3", "ours auto", "irspack cg 3", "implicit cg 3"),
+    big=PUBLIC,
     big_factors=128,
     big_epochs=16,
     compile_solvers=("auto", "exact", "cg"),
@@ -145,16 +162,48 @@ FULL = Plan(
     list_lengths=(10, 100),
 )
 
-QUICK = Plan(
+_SMALL_DENSE = MOVIELENS_20M.shrunk(20)
+
+SMALL = replace(
+    FULL,
+    name="small",
+    rounds=2,
+    dense=_SMALL_DENSE,
+    others=(),
+    up_to={"spark exact nearest": 64, "irspack iALS++": 64, "implicit exact": 64, "cmfrec exact": 64},
+    exact_factors=(64, 128),
+    cg_factors=(64, 128),
+    target_objectives=(Objective(10.0, 0.01),),
+    movielens_objectives=(_ials(0.01, 0.007),),
+    share_factors=(64, 128),
+    thread_factors=64,
+    growth_contestants=("ours exact", "ours auto", "irspack cg 3", "implicit cg 3"),
+    growth=tuple(MOVIELENS_20M.shrunk(times) for times in (80, 40, 20, 10)),
+    growth_factors=(32, 64, 128, 256),
+    public=(MOVIELENS_20M.shrunk(20), LASTFM_360K.shrunk(20), MSD.shrunk(20)),
+    public_factors=(64,),
+    public_contestants=("ours exact", "ours auto", "irspack cg 3", "implicit cg 3"),
+    big=(MSD.shrunk(10),),
+    big_factors=64,
+    big_epochs=5,
+    compile_solvers=("auto",),
+    lists=(ListCase(LASTFM_360K.shrunk(10), 64, 5, 5_000),),
+    list_lengths=(10,),
+)
+
+# what tests run: seconds, and figures that mean nothing
+_TINY = Shape(600, 200, 9_000)
+
+QUICK = replace(
+    FULL,
     name="quick",
     rounds=1,
     epochs=2,
-    epoch_objective=FULL.epoch_objective,
-    dense=Shape(600, 200, 9_000),
+    dense=_TINY,
     others=(),
+    up_to={},
+    once=(),
     exact_factors=(16,),
-    implicit_exact_up_to=16,
-    ialspp_up_to=16,
     cg_factors=(16,),
     checkpoints=(2, 4),
     target_objectives=(Objective(40.0, 0.01),),
@@ -164,12 +213,14 @@ QUICK = Plan(
     share_factors=(16,),
     thread_factors=16,
     growth_contestants=("ours auto",),
-    growth=(Shape(600, 200, 9_000), Shape(1_200, 400, 18_000)),
+    growth=(_TINY, Shape(1_200, 400, 18_000)),
     growth_factors=(16, 32),
-    big=Shape(600, 200, 9_000),
+    public=(_TINY,),
+    public_factors=(16,),
+    big=(_TINY,),
     big_factors=16,
     big_epochs=3,
     compile_solvers=("auto",),
-    lists=(ListCase(Shape(600, 200, 9_000), 16, 2, 100),),
+    lists=(ListCase(_TINY, 16, 2, 100),),
     list_lengths=(10,),
 )

@@ -1,96 +1,124 @@
-"""RESULTS.md, written as the measurements come in, and the same on the terminal."""
+"""RESULTS.json and RESULTS.md: what was measured, written after each section, and the page made from it."""
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import os
-import platform
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from . import plots
 from .lab import Lab, missing_peers
+from .page import Page, Record
 from .plan import Plan
+from .records import write_json
+from .speed import SECTIONS
+from .timing import EXPLANATION
 
-PACKAGES = ("numpy", "scipy", "numba", "irspack", "implicit")
+SHOWN_PACKAGES = ("numpy", "scipy", "numba", "implicit", "irspack", "cmfrec", "pyspark")
 
 
 class Report:
-    """Appends Markdown to a file; a run that is interrupted keeps what it has measured."""
+    """A run of the benchmark on its way to paper; an interrupted one keeps the sections that ended.
+
+    `path` is that of the Markdown; the record of every number goes to the same name with .json.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
-
-    def text(self, *lines: str) -> None:
-        """Add paragraphs."""
-        with self._path.open("a", encoding="utf-8") as file:
-            for line in lines:
-                print(line, end="\n\n", flush=True)
-                file.write(line + "\n\n")
-
-    def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Add a table whose columns are padded, so that it reads well on a terminal too."""
-        cells = [list(header), *([str(cell) for cell in row] for row in rows)]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-        cells.insert(1, ["-" * width for width in widths])
-        padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells)
-        self.text("\n".join("| " + " | ".join(row) + " |" for row in padded))
+        self.record: Record = {}
+        self._page = Page(path)
+        self._shown = 0
 
     def header(self, lab: Lab, plan: Plan) -> None:
-        """Say on what machine, with which versions and settings this was measured."""
-        libraries = lab.run({"task": "blas"})["libraries"]
-        self.text(
-            "# Speed",
-            f"Written by `python -m bench speed` ({plan.name} plan) on {datetime.date.today().isoformat()}.",
-            "\n".join(
-                [
-                    f"* Machine: {_cpu_model()}, {os.cpu_count()} cores, last-level cache {_cache_text()}, "
-                    f"{platform.system()} {platform.machine()}.",
-                    f"* Python {platform.python_version()}, {', '.join(_version(name) for name in PACKAGES)}.",
-                    f"* Threads of every contestant: {lab.threads}. Interleaved rounds: {lab.rounds}. Each "
-                    "measurement in a fresh process, float32.",
-                    f"* BLAS as the workers see it: {'; '.join(_library(*library) for library in libraries)}; "
-                    f"OPENBLAS_CORETYPE {os.environ.get('OPENBLAS_CORETYPE', 'not set')}. BLAS has 1 thread "
-                    "(implicit's own advice) except for the sgemm rate.",
-                    "* Seconds an epoch: the median of a process's epochs after a warm-up epoch on the same data, so "
-                    "neither compilation nor the first touch of memory counts. `best` is the fastest epoch of all "
-                    "rounds, `median` the median of the rounds; ratios are taken within each round, and the median of "
-                    "those is shown.",
-                    "* Every contestant minimises the same objective from the same starting factors "
-                    "(`python -m bench selfcheck` checks it); objectives are computed by this package in float64.",
-                ]
-            ),
-        )
-        if missing_peers():
-            self.text(missing_peers())
+        """Note on what machine, with which versions and settings this is measured."""
+        self.record = {
+            "benchmark": "speed",
+            "plan": plan.name,
+            "threads": lab.threads,
+            "rounds": lab.rounds,
+            "budget_seconds": lab.budget,
+            "missing": missing_peers(),
+            # as a worker sees it, where the measurements are made
+            "machine": lab.run({"task": "machine"}),
+            "section_seconds": {},
+            "sections": {},
+        }
+        _header(self._page, self.record)
+        self._save()
+
+    def add(self, name: str, measured: Record, seconds: float) -> None:
+        """Keep what a section measured and how long it took to, and show it."""
+        self.record["sections"][name] = measured
+        self.record["section_seconds"][name] = round(seconds, 1)
+        _section(self._page, name, measured)
+        self._save()
+
+    def _save(self) -> None:
+        write_json(self._page.path.with_suffix(".json"), self.record)
+        self._page.save()
+        print(self._page.markdown[self._shown :], end="", flush=True)
+        self._shown = len(self._page.markdown)
 
 
-def _library(api: str, version: str, architecture: str, threads: str) -> str:
-    return f"{api} {version}, {architecture} kernels, {threads} thread{'s' if threads != '1' else ''}"
+def render(record: Record, path: Path) -> None:
+    """Write the report of a record again, as it was written when it was measured; plots go beside it.
+
+    Parameters
+    ----------
+    record : dict
+        What `bench.records.read_json` reads from RESULTS.json.
+    path : pathlib.Path
+        The Markdown file.
+    """
+    page = Page(path)
+    _header(page, record)
+    for name, measured in record["sections"].items():
+        _section(page, name, measured)
+    page.save()
 
 
-def _version(name: str) -> str:
-    try:
-        return f"{name} {importlib.metadata.version(name)}"
-    except importlib.metadata.PackageNotFoundError:
-        return f"{name} not installed"
+def _section(page: Page, name: str, measured: Record) -> None:
+    if "failure" in measured:
+        page.text(f"Section `{name}` ended early: {measured['failure']}")
+    else:
+        SECTIONS[name].render(page, measured)
 
 
-def _cpu_model() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+def _header(page: Page, record: Record) -> None:
+    machine = record["machine"]
+    versions = ", ".join(_version(name, machine["packages"].get(name)) for name in SHOWN_PACKAGES)
+    page.text(
+        "# Speed",
+        f"Written by `python -m bench speed` ({record['plan']} plan) on {machine['measured'][:10]}; "
+        f"[{page.path.with_suffix('.json').name}]({page.path.with_suffix('.json').name}) has every number measured.",
+        "\n".join(
+            [
+                f"* Machine: {machine['cpu']}, {machine['cores']} cores, last-level cache "
+                f"{_mebibytes(machine['last_level_cache_bytes'])}, {machine['system']}.",
+                f"* Python {machine['python']}, {versions}.",
+                f"* Threads of every contestant: {record['threads']}. Interleaved rounds: {record['rounds']}, unless a "
+                "section says otherwise. Each measurement in a fresh process, float32.",
+                f"* BLAS as the workers see it: {'; '.join(_library(library) for library in machine['blas'])}; "
+                f"OPENBLAS_CORETYPE {machine['environment']['OPENBLAS_CORETYPE'] or 'not set'}. BLAS has 1 thread "
+                "(implicit's own advice) except for the sgemm rate.",
+                "* Seconds an epoch are taken after a warm-up epoch on the same data, so neither compilation nor the "
+                f"first touch of memory counts. {EXPLANATION}",
+                "* Every contestant minimises the same objective from the same starting factors where it takes any "
+                "(`python -m bench selfcheck` checks it); objectives are computed by this package in float64.",
+            ]
+        ),
+    )
+    page.text(*filter(None, [record["missing"], "" if plots.available() else plots.INSTALL]))
 
 
-def last_level_cache() -> int | None:
-    """Size in bytes, None where the system does not tell."""
-    folders = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
-    return int(folders[-1].read_text().strip().removesuffix("K")) * 1024 if folders else None
+def _library(library: Record) -> str:
+    threads = library["threads"]
+    return (
+        f"{library['library']} {library['version']}, {library['kernels']} kernels, "
+        f"{threads} thread{'s' if threads != 1 else ''}"
+    )
 
 
-def _cache_text() -> str:
-    size = last_level_cache()
+def _version(name: str, version: str | None) -> str:
+    return f"{name} {version}" if version else f"{name} not installed"
+
+
+def _mebibytes(size: int | None) -> str:
     return "unknown" if size is None else f"{size / 2**20:.0f} MiB"

@@ -7,39 +7,50 @@ import scipy.sparse
 
 from .data import data_file, load
 from .lab import Lab
+from .page import Page, Record, Section, records_of, timings_of
 from .plan import Plan
-from .report import Report
 
 SGEMM_REPETITIONS = 5
 
 
-def share_section(lab: Lab, plan: Plan, report: Report) -> None:
-    rate = _rate(lab)
-    report.text(
+def _measure(lab: Lab, plan: Plan) -> Record:
+    rates = _rates(lab)
+    epochs = []
+    for data in plan.data:
+        counts = load(str(data_file(lab.cache, data)))
+        for factors in plan.share_factors:
+            job = lab.fit_job("ours exact", data, plan.epoch_objective, factors, plan.epochs)
+            (timing,) = lab.race([job], f"share {data}, d = {factors}")
+            epochs.append({"flops": epoch_flops(counts, factors), "race": records_of([timing])})
+    return {"threads": lab.threads, "sgemm_flops_a_second": rates, "epochs": epochs}
+
+
+def _render(page: Page, record: Record) -> None:
+    rate = max(record["sgemm_flops_a_second"])
+    page.text(
         "## Share of the sgemm rate",
-        f"NumPy multiplies two float32 matrices of 2048 x 2048 at {rate / 1e9:.0f} Gflop/s on {lab.threads} threads "
-        f"(best of {SGEMM_REPETITIONS}; 2 flops a multiply-add). Counted for an epoch are only the systems of the rows "
-        "that have cells, each by the cheaper way: n interactions, d factors, "
+        f"NumPy multiplies two float32 matrices of 2048 x 2048 at {rate / 1e9:.0f} Gflop/s on {record['threads']} "
+        f"threads (best of {len(record['sgemm_flops_a_second'])}, worst "
+        f"{min(record['sgemm_flops_a_second']) / 1e9:.0f}; 2 flops a multiply-add). Counted for an epoch are only the "
+        "systems of the rows that have cells, each by the cheaper way: n interactions, d factors, "
         "dual n^2 d + n^3/3 or primal n d^2 + d^3/3 (one triangle of the symmetric product, then Cholesky). Gram "
         "matrices, rotations, gathering and substitution take time here without counting.",
     )
     rows = []
-    for shape in plan.shapes:
-        counts = load(str(data_file(lab.cache, shape)))
-        for factors in plan.share_factors:
-            job = lab.fit_job("ours exact", shape, plan.epoch_objective, factors, plan.epochs)
-            (timing,) = lab.race([job], f"share {shape}, d = {factors}")
-            flops = epoch_flops(counts, factors)
-            reached = "-" if timing.failure else f"{flops / timing.median / rate:.0%}"
-            seconds = timing.failure or f"{timing.median:.3g}"
-            rows.append([shape, factors, f"{flops / 1e9:.1f}", seconds, reached])
-    report.table(["data", "d", "Gflop an epoch", "median s", "of sgemm"], rows)
+    for epoch in record["epochs"]:
+        (timing,) = timings_of(epoch["race"])
+        reached = "-" if timing.failure else f"{epoch['flops'] / timing.median / rate:.0%}"
+        seconds = timing.failure or timing.seconds_text()
+        setting = timing.setting
+        rows.append([setting["data"], setting["factors"], f"{epoch['flops'] / 1e9:.3g}", seconds, reached])
+    page.table(["data", "d", "Gflop an epoch", "s an epoch", "of sgemm"], rows)
 
 
-def _rate(lab: Lab) -> float:
+def _rates(lab: Lab) -> list[float]:
     threads = str(lab.threads)
     job = {"task": "sgemm", "repetitions": SGEMM_REPETITIONS}
-    return float(lab.run(job, OPENBLAS_NUM_THREADS=threads, MKL_NUM_THREADS=threads, BLIS_NUM_THREADS=threads)["rate"])
+    environment = {f"{library}_NUM_THREADS": threads for library in ("OPENBLAS", "MKL", "BLIS")}
+    return list(lab.run(job, **environment)["rates"])
 
 
 def epoch_flops(counts: scipy.sparse.csr_array, factors: int) -> float:
@@ -52,3 +63,6 @@ def epoch_flops(counts: scipy.sparse.csr_array, factors: int) -> float:
 def _row_flops(sizes: np.ndarray, factors: int) -> np.ndarray:
     n, d = sizes[sizes > 0].astype(np.float64), float(factors)
     return np.minimum(n**2 * d + n**3 / 3, n * d**2 + d**3 / 3)
+
+
+SHARE = Section(_measure, _render)

@@ -94,7 +94,7 @@ def first_fit(job: Job) -> Job:
 
 
 def sgemm(job: Job) -> Job:
-    """Measure the best rate of NumPy's float32 product 2048 x 2048 x 2048, in flops a second."""
+    """Measure the rates of NumPy's float32 product 2048 x 2048 x 2048, in flops a second."""
     import numpy as np
     from threadpoolctl import threadpool_limits
 
@@ -106,18 +106,14 @@ def sgemm(job: Job) -> Job:
             began = time.perf_counter()
             left @ right
             seconds.append(time.perf_counter() - began)
-    return {"rate": 2 * size**3 / min(seconds)}
+    return {"rates": [2 * size**3 / second for second in seconds]}
 
 
-def blas(job: Job) -> Job:
-    """Report the BLAS libraries that NumPy and SciPy load, and the kernel each of them has chosen."""
-    import numpy  # noqa: F401
-    import scipy.linalg.blas  # noqa: F401
-    from threadpoolctl import threadpool_info
+def machine(job: Job) -> Job:
+    """Describe the machine as the measurements see it: with a worker's environment."""
+    from .records import machine_record
 
-    keys = ("internal_api", "version", "architecture", "num_threads")
-    libraries = [[str(pool.get(key, "?")) for key in keys] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    return {"libraries": sorted(libraries)}
+    return machine_record()
 
 
 def lists(job: Job) -> Job:
@@ -146,7 +142,7 @@ TASKS: dict[str, Callable[[Job], Any]] = {
     "fit_with_memory": fit_with_memory,
     "first_fit": first_fit,
     "sgemm": sgemm,
-    "blas": blas,
+    "machine": machine,
     "selfcheck": check,
     "lists": lists,
     "fit_factors": fit_factors,

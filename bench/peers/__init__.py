@@ -1,0 +1,1 @@
+"""The programs that implicit_wmf is compared with, one file each, behind one protocol."""

@@ -1,0 +1,83 @@
+"""What the rounds of one contestant came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+Record = dict[str, Any]
+
+EXPLANATION = (
+    "Times are shown as median [least, most]: the median of the rounds' medians, then the fastest and the slowest of "
+    "all rounds. Ratios are taken within each round and shown as the median [least, most] of those."
+)
+
+
+@dataclass
+class Timing:
+    """Seconds of every epoch (or repetition) of every round, and the objective after each of the epochs.
+
+    `setting` says what was measured: data with its size, factors, threads, objective.
+    """
+
+    contestant: str
+    setting: Record = field(default_factory=dict)
+    rounds: list[list[float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    failure: str = ""
+
+    @classmethod
+    def from_record(cls, record: Record) -> Timing:
+        """Make it from what `record` returned; a loss that JSON could not hold is NaN again."""
+        losses = [float("nan") if loss is None else loss for loss in record["losses"]]
+        return cls(**{**record, "losses": losses})
+
+    def record(self) -> Record:
+        """Everything measured, for JSON."""
+        return asdict(self)
+
+    def add(self, result: Record) -> None:
+        """Take in the result of one round."""
+        self.rounds.append(result["seconds"])
+        self.losses = self.losses or result["losses"]
+        self.failure = self.failure or result.get("failure", "")
+
+    @property
+    def best(self) -> float:
+        """Of all epochs of all rounds."""
+        return min(second for seconds in self.rounds for second in seconds)
+
+    @property
+    def worst(self) -> float:
+        """Of all epochs of all rounds."""
+        return max(second for seconds in self.rounds for second in seconds)
+
+    @property
+    def median(self) -> float:
+        """Of the rounds' medians."""
+        return median(median(seconds) for seconds in self.rounds)
+
+    def ratios(self, other: Timing) -> list[float]:
+        """How many times the other's epoch takes as long as this one's, in each of the rounds that both have."""
+        return [median(b) / median(a) for a, b in zip(self.rounds, other.rounds, strict=False)]
+
+    def seconds_until(self, epoch: int) -> list[float]:
+        """Time of the first epochs, in each of the rounds."""
+        return [sum(seconds[:epoch]) for seconds in self.rounds]
+
+    def seconds_text(self) -> str:
+        """Median and spread, for a table."""
+        return f"{self.median:.3g} [{self.best:.3g}, {self.worst:.3g}]"
+
+    def ratio_text(self, other: Timing) -> str:
+        """Other's time over this one's: median and spread of the rounds."""
+        return spread(self.ratios(other), ".2f")
+
+
+def spread(values: Sequence[float], form: str = ".3g") -> str:
+    """Median [least, most] of the rounds; a single one stands alone."""
+    if len(values) == 1:
+        return format(values[0], form)
+    return f"{median(values):{form}} [{min(values):{form}}, {max(values):{form}}]"

@@ -1,0 +1,86 @@
+"""Whole fits of ours: time and memory of a big one, and the first one of a fresh process."""
+
+from __future__ import annotations
+
+import tempfile
+
+from .lab import Lab
+from .page import Page, Record, Section, name_and_size
+from .plan import Plan
+from .timing import spread
+
+
+def _measure_big(lab: Lab, plan: Plan) -> Record:
+    fits = []
+    for shape in plan.big:
+        job = lab.fit_job(
+            "ours auto", shape, plan.epoch_objective, plan.big_factors, plan.big_epochs, task="fit_with_memory"
+        )
+        fits.append({"setting": job["setting"], **lab.run(job)})
+    return {"epochs": plan.big_epochs, "fits": fits}
+
+
+def _render_big(page: Page, record: Record) -> None:
+    page.text(
+        "## Whole fits: time and memory",
+        f"`auto`, {record['epochs']} epochs, one run each. Compiled before, on a tiny matrix; nothing else warmed up. "
+        "Seconds include reading and conversion. Megabytes: of the input (CSR) with its transpose and the factors, and "
+        "of the process at its peak (VmHWM), above what interpreter and libraries held before.",
+    )
+    header = [
+        "data",
+        "d",
+        "seconds",
+        "s an epoch",
+        "CSR + transpose MB",
+        "factors MB",
+        "peak above MB",
+        "peak / needed",
+    ]
+    page.table(header, [_big_row(fit) for fit in record["fits"]])
+
+
+def _big_row(fit: Record) -> list[object]:
+    data = fit["csr"] + fit["transpose"]
+    row = [
+        name_and_size(fit["setting"]),
+        fit["setting"]["factors"],
+        f"{fit['seconds']:.1f}",
+        spread(fit["epoch_seconds"]),
+        f"{data / 1e6:.0f}",
+        f"{fit['factors'] / 1e6:.0f}",
+    ]
+    if fit["peak"] is None or fit["before"] is None:
+        return [*row, "not told", "not told"]
+    above = fit["peak"] - fit["before"]
+    return [*row, f"{above / 1e6:.0f}", f"{above / (data + fit['factors']):.2f}"]
+
+
+def _measure_compile(lab: Lab, plan: Plan) -> Record:
+    fits = [
+        {"solver": solver, "cache": state, "import": [], "fit": []}
+        for solver in plan.compile_solvers
+        for state in ("cold", "warm")
+    ]
+    for _ in range(lab.rounds):
+        for cold, warm in zip(fits[::2], fits[1::2], strict=True):
+            with tempfile.TemporaryDirectory() as cache:
+                for fit in (cold, warm):
+                    result = lab.run({"task": "first_fit", "solver": fit["solver"]}, NUMBA_CACHE_DIR=cache)
+                    fit["import"].append(result["import"])
+                    fit["fit"].append(result["fit"])
+    return {"fits": fits}
+
+
+def _render_compile(page: Page, record: Record) -> None:
+    page.text(
+        "## First fit of a fresh process",
+        "Cold: an empty NUMBA_CACHE_DIR. Warm: the next process with the same one. One epoch on 5,000 interactions.",
+    )
+    rows = [[fit["solver"], fit["cache"], spread(fit["import"], ".2f"), spread(fit["fit"], ".2f")]
+            for fit in record["fits"]]  # fmt: skip
+    page.table(["solver", "cache", "import s", "first fit s"], rows)
+
+
+BIG = Section(_measure_big, _render_big)
+COMPILE = Section(_measure_compile, _render_compile)

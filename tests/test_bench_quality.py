@@ -1,0 +1,301 @@
+"""The quality benchmark measures what it says, keeps to its time, and shows all that it measured."""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import COMPILED
+from scipy.sparse import csr_array
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT))  # bench is no part of the installed package; last, so that it shadows nothing
+
+from bench import quality, quality_worker  # noqa: E402
+from bench.data import data_folder  # noqa: E402
+from bench.lab import JobError, Lab, without_missing  # noqa: E402
+from bench.quality_data import NCF, RETAIL, Lists, Source, load_problem, validation_problem  # noqa: E402
+from bench.quality_report import render_quality  # noqa: E402
+from implicit_wmf import MostPopular  # noqa: E402
+from implicit_wmf.errors import InputError  # noqa: E402
+
+compiled = pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+
+
+def options(*words):
+    parser = argparse.ArgumentParser()
+    quality.add_quality(parser)
+    return parser.parse_args(words)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(threads=1, rounds=3, budget=1.0, cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def ncf(tmp_path, monkeypatch):
+    folder = tmp_path / NCF
+    folder.mkdir()
+    pd.DataFrame({"user": [0, 0, 1, 2], "item": [0, 1, 1, 1]}, dtype="int32").to_parquet(folder / "train.parquet")
+    test = pd.DataFrame({"user": [0, 1, 2], "item": [2, 0, 3], "negatives": [[3, 4], [2, 3], [0, 4]]})
+    test.to_parquet(folder / "test.parquet")
+    monkeypatch.setenv("IMPLICIT_WMF_DATA", str(tmp_path))
+    return Source(NCF)
+
+
+def test_lists_rank_the_whole_catalogue():
+    users, items = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 5.0], [3.0, 5.0], [2.0, 4.0], [3.0, 9.0]])
+    model = Lists(users, items, csr_array(np.array([[0, 0, 1, 0], [1, 1, 0, 1]])))
+    ids, scores = model.recommend(np.array([1, 0]), N=3)
+    assert ids.tolist() == [[2, -1, -1], [1, 3, 0]]
+    np.testing.assert_array_equal(scores, [[4.0, np.nan, np.nan], [3.0, 3.0, 1.0]])
+    ids, scores = model.recommend(np.array([1]), N=6, filter_already_liked_items=False)
+    assert ids.tolist() == [[3, 0, 1, 2, -1, -1]]
+    assert scores[0, :4].tolist() == [9.0, 5.0, 5.0, 4.0]
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (3, 4), (3,)])
+def test_lists_score_pairs_that_broadcast(shape):
+    generator = np.random.default_rng(0)
+    W, H = generator.standard_normal((5, 2)), generator.standard_normal((7, 2))
+    users, items = generator.integers(5, size=shape), generator.integers(7, size=(3, 4) if len(shape) == 2 else shape)
+    expected = (W @ H.T)[np.broadcast_to(users, items.shape), items]
+    np.testing.assert_allclose(Lists(W, H, csr_array((5, 7))).score(users, items), expected, rtol=1e-12)
+
+
+def test_published_split_is_read_by_position(ncf, tmp_path):
+    problem = load_problem(ncf, tmp_path)
+    assert problem.counts.toarray().tolist() == [[1, 1, 0, 0, 0], [0, 1, 0, 0, 0], [0, 1, 0, 0, 0]]
+    # scores are the item's number: ranks of 2 among 3 and 4, of 0 among 2 and 3, of 3 among 0 and 4
+    table = problem.measure(lambda users, items: items + 0.0 * users, bootstrap=0)
+    assert table["metric"].tolist() == ["hit@10", "ndcg@10"]
+    assert table["value"].tolist() == pytest.approx([1.0, (1 / 2 + 1 / 2 + 1 / np.log2(3)) / 3])
+
+
+@pytest.mark.skipif(not (data_folder() / NCF).is_dir(), reason="no MovieLens 1M")
+def test_most_popular_is_as_published(tmp_path):
+    job = {"source": Source(NCF).settings(), "cache": str(tmp_path)}
+    result = quality_worker.baseline(job)
+    assert [round(row["value"], 4) for row in result["metrics"]] == [0.4538, 0.2545]
+    assert result["train"] == {"users": 6040, "items": 3706, "interactions": 994_169}
+
+
+def test_absent_data_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMPLICIT_WMF_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="no .*train.parquet; set IMPLICIT_WMF_DATA to a folder that holds ml-1m-ncf"):
+        load_problem(Source(NCF), tmp_path)
+    with pytest.raises(InputError, match="'nothing' is neither a file nor one of"):
+        load_problem(Source("nothing"), tmp_path)
+
+
+def test_a_table_with_times_is_split_in_time(tmp_path):
+    path = tmp_path / "events.csv"
+    frame = pd.DataFrame({"who": list("abcab"), "what": list("xyzyx"), "when": [1, 2, 3, 4, 5]})
+    frame.to_csv(path, index=False)
+    problem = load_problem(Source(str(path), user="who", item="what", timestamp="when"), tmp_path)
+    assert problem.counts.toarray().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]  # without b, x at 5
+    assert "by 'when'" in problem.protocol
+    model = Lists(
+        np.eye(3, dtype=np.float32), np.array([[0.0, 9, 0], [0, 0, 0], [0, 1, 0]], np.float32), problem.counts
+    )
+    table = problem.measure(model, bootstrap=0)
+    assert table.set_index("metric")["value"].to_dict() == {"recall@20": 1.0, "ndcg@20": 1.0}
+
+
+def test_other_data_is_split_within_users_and_once_more_for_choosing(tmp_path):
+    path = tmp_path / "pairs.csv"
+    generator = np.random.default_rng(0)
+    rows, columns = np.nonzero(generator.random((30, 40)) < 0.5)
+    pd.DataFrame({"user": rows, "item": columns}).to_csv(path, index=False)
+    problem = load_problem(Source(str(path)), tmp_path / "cache")
+    kept = problem.counts.sum(axis=1) / np.bincount(rows)
+    assert np.all((kept > 0.7) & (kept < 0.9))
+    again = load_problem(Source(str(path)), tmp_path / "cache")
+    np.testing.assert_array_equal(problem.counts.toarray(), again.counts.toarray())
+    inner = validation_problem(problem)
+    assert 0 < inner.counts.nnz < problem.counts.nnz
+    assert not np.any((inner.counts.toarray() > 0) & (problem.counts.toarray() == 0))
+
+
+def test_retail_counts_invoices_of_the_earlier_lines(tmp_path):
+    problem = load_problem(Source(RETAIL), tmp_path)
+    assert problem.counts.data.min() == 1
+    table = problem.measure(MostPopular().fit(problem.counts), bootstrap=0)
+    assert 0.01 < table["value"].iloc[0] < 0.2
+
+
+def test_columns_without_a_time_are_refused():
+    with pytest.raises(InputError, match="--user: columns are named, user and item too, for a table split by --time"):
+        quality._source(options("--data", "events.csv", "--user", "who"))
+    with pytest.raises(InputError, match="--timestamp"):
+        quality._source(options("--data", RETAIL, "--timestamp", "day"))
+    source = quality._source(options("--data", "e.csv", "--user", "u", "--item", "i", "--timestamp", "t"))
+    assert source == Source("e.csv", "u", "i", None, "t")
+
+
+def test_one_round_has_ours_for_every_size_and_peers_where_they_race(monkeypatch):
+    monkeypatch.setattr(quality, "without_missing", lambda names: [n for n in names if n.startswith("irspack")])
+    jobs = quality.plan_jobs(options("--factors", "8", "16", "--race", "16"))
+    assert [(job["factors"], job["contestant"], job["curve"]) for job in jobs] == [
+        (8, "ours auto", False),
+        (16, "ours auto", True),
+        (16, "ours exact", True),
+        (16, "irspack exact", True),
+        (16, "irspack iALS++", True),
+        (16, "irspack cg 3", True),
+    ]
+    assert len(quality.plan_jobs(options("--factors", "8", "--race"))) == 1
+    assert len(quality.plan_jobs(options("--factors", "8", "--race", "8", "--only", "spark"))) == 2
+    assert {job["factors"] for job in quality.plan_jobs(options())} == set(quality.NCF_FACTORS)
+
+
+def fake_clock(monkeypatch, durations):
+    """Let jobs take the seconds that are named for their contestants."""
+    clock = [0.0]
+
+    def run(lab, job):
+        clock[0] += durations[job["contestant"]]
+        if job["contestant"] == "broken":
+            raise JobError("broken: out of memory")
+        return {"seconds": 1.0, "points": [1] if job["curve"] else []}
+
+    monkeypatch.setattr(quality.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(quality, "run_job", run)
+    return [{"contestant": name, "factors": 8, "curve": True} for name in durations]
+
+
+def test_rounds_have_seeds_and_leave_out_what_fails_or_takes_long(lab, monkeypatch):
+    jobs = fake_clock(monkeypatch, {"ours auto": 50.0, "irspack exact": 2.0, "spark exact": 41.0, "broken": 1.0})
+    runs = []
+    assert len(list(quality.run_rounds(lab, jobs, runs, minutes=60))) == 3
+    assert [(run["contestant"], run["seed"]) for run in runs] == [
+        ("ours auto", 0), ("irspack exact", 0), ("spark exact", 0), ("broken", 0), ("ours auto", 1),
+        ("irspack exact", 1), ("ours auto", 2), ("irspack exact", 2),
+    ]  # fmt: skip
+    assert [run["failure"] for run in runs[:4]] == [None, None, None, "broken: out of memory"]
+    assert [bool(run.get("points")) for run in runs] == [True, True, True, False, False, False, False, False]
+
+
+def test_no_round_begins_that_would_end_too_late(lab, monkeypatch):
+    jobs = fake_clock(monkeypatch, {"ours auto": 10.0, "irspack exact": 10.0, "spark exact": 100.0})
+    runs = []
+    # the first round takes 120 s and the next, without Spark, 20 s each: a third would end at 160 s
+    assert len(list(quality.run_rounds(lab, jobs, runs, minutes=2.4))) == 2
+    assert [run["seed"] for run in runs] == [0, 0, 0, 1, 1]
+
+
+def test_ours_go_on_alone_when_a_whole_round_takes_too_long(lab, monkeypatch):
+    jobs = fake_clock(monkeypatch, {"ours auto": 10.0, "irspack exact": 10.0, "spark exact": 100.0})
+    runs = []
+    assert len(list(quality.run_rounds(lab, jobs, runs, minutes=2.55))) == 3
+    assert [(run["contestant"], run["seed"]) for run in runs[5:]] == [("ours auto", 2)]
+
+
+def run(contestant, factors, seed, hit, seconds, **others):
+    metrics = [
+        {"metric": name, "value": hit / times, "low": 0.1, "high": 0.2}
+        for name, times in (("hit@10", 1), ("ndcg@10", 2))
+    ]
+    points = [{"epoch": epoch, "seconds": epoch * 1.0, "hit@10": hit, "ndcg@10": hit / 2} for epoch in (1, 2)]
+    return {"contestant": contestant, "factors": factors, "seed": seed, "failure": None, "metrics": metrics,
+            "seconds": seconds, "points": points, "job_seconds": 9.0} | others  # fmt: skip
+
+
+@pytest.fixture
+def record():
+    machine = {"measured": "2020-01-02T", "cpu": "CPU", "cores": 2, "system": "Linux", "python": "3", "packages": {},
+               "java": None}  # fmt: skip
+    objective = {"alpha": 1.0, "regularization": 0.007, "weighting": "ials", "unobserved_weight": 0.3,
+                 "regularization_exponent": 1.0}  # fmt: skip
+    popular = [{"metric": "hit@10", "value": 0.45}, {"metric": "ndcg@10", "value": 0.25}]
+    runs = [run("ours auto", 64, 0, 0.70, 2.0), run("irspack exact", 64, 0, 0.60, 6.0)]
+    runs += [run("ours auto", 64, 1, 0.72, 4.0), run("irspack exact", 64, 1, 0.64, 8.0)]
+    runs += [run("ours auto", 96, 0, 0.5, 2.0)]
+    runs += [{"contestant": "spark exact", "factors": 64, "seed": 0, "failure": "spark: no memory", "job_seconds": 1.0}]
+    return {"benchmark": "quality", "data": Source(NCF).settings(), "threads": 2, "rounds": 3, "epochs": 12,
+            "missing": "", "machine": machine, "objective": objective, "choice": None, "runs": runs,
+            "baseline": {"metrics": popular, "protocol": "Protocol.", "left_out": {},
+                         "train": {"users": 5, "items": 4, "interactions": 9}}}  # fmt: skip
+
+
+def rows_of(text):
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if line[:1] == "|"]
+
+
+def test_report_shows_means_medians_and_ratios_within_rounds(record, tmp_path):
+    render_quality(record, tmp_path / "quality.md")
+    text = (tmp_path / "quality.md").read_text()
+    rows = rows_of(text)
+    both = ["0.7100 [0.7000, 0.7200]", "0.3550 [0.3500, 0.3600]", "3 [2, 4]"]
+    assert ["64", "0.7217", "0.4444", *both] in rows
+    assert ["96", "0.7298", "0.4504", "0.5000", "0.2500", "2"] in rows
+    assert ["ours auto", *both, "1.00", "2"] in rows
+    # 6 / 2 and 8 / 4
+    assert ["irspack exact", "0.6200 [0.6000, 0.6400]", "0.3100 [0.3000, 0.3200]", "7 [6, 8]", "2.50", "2"] in rows
+    assert ["spark exact", "spark: no memory", "-", "-", "-", "1"] in rows
+    assert ["irspack exact", "0.1000 to 0.2000", "0.1000 to 0.2000"] in rows
+    assert "2 of 3 rounds (time was up)" in text
+    assert "Most-popular: hit@10 0.4500, ndcg@10 0.2500." in text
+    assert text.count("## Contestants") == 1  # only ours ran at 96
+
+
+def test_report_of_other_data_says_how_settings_were_chosen(record, tmp_path):
+    record["data"] = Source("plays.csv").settings()
+    record["choice"] = {"factors": 32, "epochs": 8, "tried": [{"metric": "ndcg@10", "value": 0.1, "objective": {}}]}
+    render_quality(record, tmp_path / "quality.md")
+    text = (tmp_path / "quality.md").read_text()
+    assert "Chosen from 1 by ndcg@10 of ours (d = 32, 8 epochs)" in text
+    assert "published" not in text.lower()
+
+
+def test_report_has_a_plot_of_the_curves(record, tmp_path):
+    pytest.importorskip("matplotlib")
+    render_quality(record, tmp_path / "quality.md")
+    assert "(plots/quality-ndcg-10-64.png)" in (tmp_path / "quality.md").read_text()
+    assert (tmp_path / "plots" / "quality-ndcg-10-64.png").stat().st_size > 1000
+
+
+def bench(*arguments):
+    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@compiled
+def test_command_measures_a_file_and_writes_record_and_report(tmp_path):
+    generator = np.random.default_rng(0)
+    rows, columns = np.nonzero(generator.random((60, 40)) < 0.3)
+    pd.DataFrame({"user": rows, "item": columns}).to_csv(tmp_path / "pairs.csv", index=False)
+    output = tmp_path / "out" / "quality.md"
+    words = ["--data", tmp_path / "pairs.csv", "--factors", 8, "--race", 8, "--only", "irspack", "--rounds", 1]
+    result = bench("quality", *words, "--epochs", 2, "--cache", tmp_path / "cache", "--output", output)
+    assert result.returncode == 0, result.stderr
+    record = json.loads(output.with_suffix(".json").read_text())
+    peers = without_missing([name for name in quality.PEERS if name.startswith("irspack")])
+    assert [run["contestant"] for run in record["runs"]] == ["ours auto", "ours exact", *peers]
+    assert len(record["choice"]["tried"]) == 9
+    best = max(record["choice"]["tried"], key=lambda tried: tried["value"])
+    assert record["objective"] == best["objective"]
+    for measured in record["runs"]:
+        assert measured["failure"] is None
+        assert [point["epoch"] for point in measured["points"]] == [1, 2]
+        assert measured["points"][-1]["ndcg@20"] == pytest.approx(measured["metrics"][1]["value"], abs=1e-6)
+    text = output.read_text()
+    assert text == result.stdout
+    assert re.search(r"^\| ours exact +\| 0\.\d{4}", text, flags=re.MULTILINE)
+    again = bench("report", output.with_suffix(".json"), "--output", tmp_path / "out" / "quality.md")
+    assert again.returncode == 0, again.stderr
+    assert output.read_text() == text
+
+
+def test_command_says_in_a_line_what_is_wrong(tmp_path):
+    result = bench("quality", "--data", tmp_path / "nothing.csv", "--cache", tmp_path, "--output", tmp_path / "q.md")
+    assert result.returncode == 1
+    assert "nothing.csv' is neither a file nor one of" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "q.md").exists()
