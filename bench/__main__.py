@@ -50,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, add, run, help_text in (
-        ("speed", add_speed, run_speed, "seconds an epoch, to an objective, with size; writes RESULTS.md"),
-        ("quality", add_quality, run_quality, "metrics of the fits and seconds to them; writes RESULTS-quality.md"),
+        ("speed", add_speed, run_speed, "seconds an epoch, to an objective, with size; writes RESULTS-speed.md"),
+        ("quality", add_quality, run_quality, "metrics of the fits and seconds to them; writes RESULTS.md"),
         ("report", add_report, _report, "make a report again from its JSON record"),
         ("selfcheck", _add_selfcheck, _selfcheck, "whether all contestants are given the same problem"),
     ):

@@ -28,6 +28,7 @@ __all__ = [
     "Point",
     "SEED",
     "WholeFits",
+    "is_nearest",
     "make",
     "takes_start",
 ]
@@ -44,14 +45,18 @@ def make(
     threads: int,
     start: Factors | None = None,
     seed: int = SEED,
+    strength_factor: float = 1.0,
 ) -> Contestant:
     """Make a contestant from a name such as "ours cg 3": whose, which solver, how many CG steps.
 
     "implicit cg 3 nearest" minimises the nearest objective that implicit can express; without the last word, one that
     cannot be expressed raises CannotExpressError. "KLMF float32" is KLMF in that dtype, which has an objective of its
     own. `start` replaces the common start of a peer that takes one; ours always starts from the factors that WMF draws.
+    `strength_factor` multiplies the strength of a nearest contestant, and of no other.
     """
     owner, solver, *others = name.split()
+    if strength_factor != 1 and NEAREST not in others:
+        raise CannotExpressError(f"{name} minimises the objective itself; its strength cannot be changed")
     if owner == "KLMF":
         return Sweeps(counts, {"factors": factors, "dtype": solver, "num_threads": threads, "random_state": seed})
     settings = {**objective.settings(), "factors": factors, "num_threads": threads, "random_state": seed}
@@ -59,7 +64,14 @@ def make(
     cg_steps = steps[0] if steps else WMFConfig.cg_steps
     if owner == "ours":
         return Ours(counts, {**settings, "solver": solver, "cg_steps": cg_steps})
-    return PEERS[owner](counts, objective, settings, solver, cg_steps, start, nearest=NEAREST in others)
+    return PEERS[owner](
+        counts, objective, settings, solver, cg_steps, start, nearest=NEAREST in others, strength_factor=strength_factor
+    )
+
+
+def is_nearest(name: str) -> bool:
+    """Tell whether a contestant minimises the nearest objective that it can express."""
+    return NEAREST in name.split()
 
 
 def takes_start(name: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+import implicit_wmf
 from implicit_wmf import Interactions
 from implicit_wmf.datasets import load_online_retail, synthetic
 from implicit_wmf.errors import InputError
@@ -26,13 +29,29 @@ USER_COLUMNS = ("user", "user_id", "userId", "userID", "customer", "customer_id"
 ITEM_COLUMNS = ("item", "item_id", "itemId", "itemID", "movieId", "artistID", "product", "stock_code")
 VALUE_COLUMNS = ("count", "plays", "quantity", "weight", "value", "rating")
 
+_DATASETS = Path(implicit_wmf.__file__).parent / "datasets"
+# What a change of which changes the counts.
+SYNTHETIC_MAKERS = (_DATASETS / "synthetic.py",)
+SHIPPED_MAKERS = (_DATASETS / "online_retail.npz", _DATASETS / "online_retail.py", Path(__file__))
+
 
 @dataclass(frozen=True)
 class RealSet:
-    """A set that is known by name: its file in the data folder, none for what ships, and how its counts are read."""
+    """A set that is known by name.
+
+    Attributes
+    ----------
+    file : str or None
+        Where it is in the data folder; none for what ships.
+    counts : callable
+        How its counts are read from there.
+    archive : str or None
+        Where the publisher's archive is that unpacks to the file; none for what a script makes.
+    """
 
     file: str | None
     counts: Callable[[Path], scipy.sparse.csr_array]
+    archive: str | None = None
 
 
 def data_folder() -> Path:
@@ -42,7 +61,33 @@ def data_folder() -> Path:
 
 def movielens_source() -> Path:
     """Where MovieLens 1M would be."""
-    return data_folder() / "ml-1m-ncf" / "train.parquet"
+    return data_folder() / MOVIELENS_FILE
+
+
+def ncf_files() -> tuple[Path, Path]:
+    """Return the files to fit on and to evaluate with of MovieLens 1M in the split of Neural Collaborative Filtering.
+
+    Raises
+    ------
+    InputError
+        Where one is absent, with the command that makes both.
+    """
+    train, test = movielens_source(), movielens_source().with_name("test.parquet")
+    for path in (train, test):
+        if not path.is_file():
+            raise InputError(
+                f"there is no {path}; set IMPLICIT_WMF_DATA to a folder that holds {path.parent.name}/{path.name}, or "
+                f"make it: {_ncf_command(train)}"
+            )
+    return train, test
+
+
+def _ncf_command(train: Path) -> str:
+    """Spell what makes both files from the authors' archive, which --download fetches unless it is there."""
+    folder, archive = shlex.quote(str(train.parent)), shlex.quote(str(train.parent / "ncf.zip"))
+    script = shlex.quote(str(ROOT / "data_scripts" / "ml_1m_ncf.py"))
+    out = shlex.quote(str(train))
+    return f"mkdir -p {folder} && {shlex.quote(sys.executable)} {script} {archive} --download -o {out}"
 
 
 def data_file(cache: Path, data: Shape | str | Path) -> Path:
@@ -77,30 +122,54 @@ def data_file(cache: Path, data: Shape | str | Path) -> Path:
 
 def _cached_name(data: Shape | str | Path) -> str:
     if isinstance(data, Shape):
-        return f"synthetic-{data.users}-{data.items}-{data.interactions}-{SEED}"
+        # the generator's streams of random numbers may be others in another NumPy
+        stamp = _stamp(np.__version__, *map(_digest, SYNTHETIC_MAKERS))
+        return f"synthetic-{data.users}-{data.items}-{data.interactions}-{SEED}-{stamp}"
     source = _source(data)
     name = "-".join(str(data).lower().split()) if str(data) in REAL else Path(data).stem
-    return name if source is None else f"{name}-{_stamp(source)}"
-
-
-def _stamp(source: Path) -> str:
-    """Tell files of one name and their versions apart, as far as the folder knows."""
+    if source is None:
+        return f"{name}-{_stamp(*map(_digest, SHIPPED_MAKERS))}"
+    # As far as the folder knows: files of one's own may be too large to be read once more for their digest.
     status = source.stat()
-    known = f"{source.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
+    return f"{name}-{_stamp(_digest(Path(__file__)), source.resolve(), status.st_size, status.st_mtime_ns)}"
+
+
+def _stamp(*facts: object) -> str:
+    """Tell apart what was made by other versions or from other files: old counts must not pass for new ones."""
+    known = "\0".join(map(str, (implicit_wmf.__version__, *facts)))
     return hashlib.sha256(known.encode()).hexdigest()[:12]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _source(data: str | Path) -> Path | None:
     """File that a set is read from; None for what ships with the package."""
     if str(data) in REAL:
-        file = REAL[str(data)].file
-        source = None if file is None else data_folder() / file
-        if source is not None and not source.is_file():
-            raise InputError(f"there is no {source}; set IMPLICIT_WMF_DATA to a folder that holds {file}")
-        return source
+        return _named_source(REAL[str(data)])
     if not Path(data).is_file():
         raise InputError(f"data {str(data)!r} is neither a file nor one of {', '.join(REAL)}")
     return Path(data)
+
+
+def _named_source(known: RealSet) -> Path | None:
+    if known.file is None:
+        return None
+    source = data_folder() / known.file
+    if source.is_file():
+        return source
+    if known.archive is None:
+        # more than is needed here, and what the same command makes
+        return ncf_files()[0]
+    # the archive's own is not compressed
+    unpacked = source.with_name(source.name.removesuffix(".gz"))
+    if unpacked.is_file():
+        return unpacked
+    raise InputError(
+        f"there is no {source}; set IMPLICIT_WMF_DATA to a folder that holds {known.file}, or fetch {known.archive} "
+        f"and unpack {unpacked.name} to {unpacked}"
+    )
 
 
 def _make(data: Shape | str | Path) -> scipy.sparse.csr_array:
@@ -185,8 +254,12 @@ MOVIELENS_FILE = "ml-1m-ncf/train.parquet"
 REAL = {
     MOVIELENS: RealSet(MOVIELENS_FILE, _pairs),
     "ml-1m-ncf": RealSet(MOVIELENS_FILE, _pairs),
-    "ml-100k": RealSet("ml-100k/u.data", _ratings),
-    "lastfm-2k": RealSet("lastfm-2k/user_artists.dat.gz", _plays),
+    "ml-100k": RealSet("ml-100k/u.data", _ratings, "https://files.grouplens.org/datasets/movielens/ml-100k.zip"),
+    "lastfm-2k": RealSet(
+        "lastfm-2k/user_artists.dat.gz",
+        _plays,
+        "https://files.grouplens.org/datasets/hetrec2011/hetrec2011-lastfm-2k.zip",
+    ),
     "online_retail": RealSet(None, _purchases),
 }
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from .contestants import takes_start
 from .lab import Job, Lab, without_missing
-from .page import Page, Record, Section, records_of, seconds_against, timings_of
+from .page import Page, Section, records_of, seconds_against, timings_of
 from .plan import Plan
+from .records import Record
 from .shapes import Shape
 from .timing import Timing
 
 ABOUT_PEERS = (
     "cmfrec and Spark start from factors of their own and tell nothing between epochs: their seconds are (a fit of n + "
-    "1 epochs - a fit of one) / n. `nearest` marks one that cannot express the objective and minimises the nearest."
+    "1 epochs - a fit of one) / n, one number a round. `nearest` marks one that cannot express the objective."
 )
 OURS_CG = ("ours cg 2", "ours cg 3", "ours auto")
 
@@ -19,10 +20,13 @@ OURS_CG = ("ours cg 2", "ours cg 3", "ours auto")
 def _jobs(lab: Lab, plan: Plan, names: tuple[str, ...], data: Shape | str, factors: int, curve: int = 0) -> list[Job]:
     jobs = []
     for name in without_missing(plan.within_reach(names, factors)):
-        rounds, epochs = (1, 1) if name in plan.once else (lab.rounds, plan.epochs)
-        # from another start, objectives after as many epochs compare nothing
-        followed = curve if name.startswith("ours") or takes_start(name) else 0
-        job = lab.fit_job(name, data, plan.epoch_objective, factors, epochs, rounds=rounds, curve=followed)
+        if name.startswith("ours") or takes_start(name):
+            jobs.append(lab.fit_job(name, data, plan.epoch_objective, factors, plan.epochs, curve=curve))
+            continue
+        # All epochs, whatever they cost: the difference of two fits is noise where it is of one epoch. No curve: from
+        # another start, objectives after as many epochs compare nothing.
+        rounds = min(lab.rounds, plan.rounds_of.get(name, lab.rounds))
+        job = lab.fit_job(name, data, plan.epoch_objective, factors, plan.fit_epochs, rounds=rounds, all_epochs=True)
         jobs.append(job)
     return jobs
 
@@ -33,11 +37,14 @@ def _measure_exact(lab: Lab, plan: Plan) -> Record:
         for factors in plan.exact_factors:
             jobs = _jobs(lab, plan, ("ours exact", *plan.exact_peers), data, factors)
             races.append(records_of(lab.race(jobs, f"exact {data}, d = {factors}")))
-    return {"objective": str(plan.epoch_objective), "once": list(plan.once), "races": races}
+    fewer = {name: rounds for name, rounds in plan.rounds_of.items() if rounds < lab.rounds}
+    return {
+        "objective": str(plan.epoch_objective), "fit_epochs": plan.fit_epochs, "rounds_of": fewer, "races": races
+    }  # fmt: skip
 
 
 def _render_exact(page: Page, record: Record) -> None:
-    page.text("## Exact epochs", f"Objective: {record['objective']}.{_once(record)} {ABOUT_PEERS}")
+    page.text("## Exact epochs", f"Objective: {record['objective']}. {ABOUT_PEERS} {_fits(record)}")
     races = [timings_of(race) for race in record["races"]]
     rows = [[*place(timing), *seconds_and_ratio(timing, race[0])] for race in races for timing in race]
     page.table(["data", "d", "contestant", "s an epoch", "times ours exact"], rows)
@@ -50,7 +57,12 @@ def _measure_cg(lab: Lab, plan: Plan) -> Record:
         for factors in plan.cg_factors:
             jobs = _jobs(lab, plan, ("ours exact", *OURS_CG, *plan.cg_peers), data, factors, curve=plan.checkpoints[-1])
             races.append(records_of(lab.race(jobs, f"cg {data}, d = {factors}")))
-    return {"objective": str(plan.epoch_objective), "checkpoints": list(plan.checkpoints), "races": races}
+    return {
+        "objective": str(plan.epoch_objective),
+        "fit_epochs": plan.fit_epochs,
+        "checkpoints": list(plan.checkpoints),
+        "races": races,
+    }
 
 
 def _render_cg(page: Page, record: Record) -> None:
@@ -59,8 +71,8 @@ def _render_cg(page: Page, record: Record) -> None:
         "## Approximate epochs",
         f"Objective: {record['objective']}. Objectives are relative to exact alternating least squares from the same "
         "start after as many epochs; a number after `cg` is that of the steps, irspack's, implicit's and cmfrec's "
-        f"default is 3. Contestants that take minutes an epoch are left out. {ABOUT_PEERS} So their objectives "
-        "are not followed.",
+        "default is 3. irspack's iALS++ is left out where its block of 64 factors is the whole system, as are "
+        f"contestants that take minutes an epoch. {ABOUT_PEERS} {_fits(record)} So their objectives are not followed.",
     )
     races = [timings_of(race) for race in record["races"]]
     rows = []
@@ -92,8 +104,9 @@ def _excess(timing: Timing, exact: Timing, epochs: list[int]) -> list[str]:
     return [f"{timing.losses[epoch - 1] / exact.losses[epoch - 1] - 1:+.1e}" for epoch in epochs]
 
 
-def _once(record: Record) -> str:
-    return f" One epoch in one round only: {', '.join(record['once'])}." if record["once"] else ""
+def _fits(record: Record) -> str:
+    fewer = [f"{name} in {rounds} rounds only" for name, rounds in record.get("rounds_of", {}).items()]
+    return ", ".join([f"Here n = {record['fit_epochs']}", *fewer]) + "."
 
 
 def _against_factors(page: Page, name: str, races: list[list[Timing]]) -> None:

@@ -7,10 +7,10 @@ from statistics import median
 import numpy as np
 
 from .lab import Lab, without_missing
-from .page import Page, Record, Section, name_and_size, records_of, seconds_against, timings_of
+from .page import Page, Section, name_and_size, records_of, seconds_against, timings_of
 from .plan import Plan
 from .plots import fitted_slope
-from .records import last_level_cache
+from .records import Record, last_level_cache
 from .timing import Timing, spread
 
 LOG_LOG = {"ylabel": "seconds an epoch", "logx": True, "logy": True, "slopes": True}

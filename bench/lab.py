@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,17 @@ from tqdm import tqdm
 
 from .data import data_file
 from .plan import Objective
+from .records import Record
 from .shapes import Shape
 from .timing import Timing
 
 ROOT = Path(__file__).parent.parent
 PEERS = ("irspack", "implicit", "cmfrec", "spark")
 _MODULES = {"spark": "pyspark"}
-Job = dict[str, Any]
+Job = Record
+RACE_SECONDS = 900.0  # of one contestant in one round: only one that hangs takes as long
+LAST_SECONDS = 60.0  # what a worker may take that begins when hardly any of the minutes are left
+NO_TIME = "not run: the minutes were spent"
 
 
 def missing_peers() -> str:
@@ -63,12 +70,21 @@ class JobError(RuntimeError):
 
 @dataclass
 class Lab:
-    """The settings that all measurements share."""
+    """The settings that all measurements share.
+
+    After `deadline`, a value of `time.monotonic`, no section and no round begins; `left_out` says which.
+    """
 
     threads: int
     rounds: int
     budget: float
     cache: Path
+    deadline: float | None = None
+    left_out: list[str] = field(default_factory=list)
+
+    def late(self) -> bool:
+        """Tell whether the deadline is over."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     def environment(self, **changes: str) -> dict[str, str]:
         """Environment of a worker: BLAS keeps to one thread, as implicit asks for, beside `threads` of the solver."""
@@ -76,17 +92,45 @@ class Lab:
         openmp = {"OMP_NUM_THREADS": str(self.threads)}
         return {**os.environ, **blas, **openmp, **changes}
 
-    def run(self, job: Job, **environment: str) -> Any:
-        """Run one job to its end and return its result."""
+    def run(self, job: Job, *, module: str = "bench.worker", timeout: float | None = None, **environment: str) -> Any:
+        """Run one job to its end and return its result.
+
+        Parameters
+        ----------
+        job : dict
+            What the worker is to do.
+        module : str
+            The worker: it takes the job as JSON and prints the result as JSON, on its last line.
+        timeout : float, optional
+            Seconds after which the worker is killed, with whatever it started; by default it may take its time.
+        **environment : str
+            Variables of the worker's environment.
+
+        Raises
+        ------
+        JobError
+            If the worker fails or is killed.
+        """
         job = {"threads": self.threads, **job}
-        command = [sys.executable, "-m", "bench.worker", json.dumps(job)]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment(**environment), capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise JobError(f"{job.get('contestant', job['task'])}: {reason}")
-        return json.loads(done.stdout.splitlines()[-1])
+        who = job.get("contestant", job.get("task", module))
+        command = [sys.executable, "-m", module, json.dumps(job)]
+        # a group of its own, so that Spark's Java machine ends with it
+        with subprocess.Popen(
+            command, cwd=ROOT, env=self.environment(**environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                stdout, stderr = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                _kill(process)
+                raise JobError(f"{who}: killed, not done after {timeout:.0f} s") from None
+            except BaseException:
+                _kill(process)  # Ctrl-C does not reach another group
+                raise
+        if process.returncode != 0:
+            reason = (stderr.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+            raise JobError(f"{who}: {reason}")
+        return json.loads(stdout.splitlines()[-1])
 
     def fit_job(
         self, contestant: str, data: Shape | str, objective: Objective, factors: int, epochs: int, **others: Any
@@ -101,6 +145,7 @@ class Lab:
             "factors": factors,
             "epochs": epochs,
             "all_epochs": False,
+            "with_setup": False,
             "budget": self.budget,
             "curve": 0,
             "setting": {**describe(data, path), "factors": factors, "objective": str(objective),
@@ -116,6 +161,9 @@ class Lab:
         timings = [Timing(job["contestant"], dict(job.get("setting", {}))) for job in jobs]
         with tqdm(total=self.rounds * len(jobs), desc=title, unit="run") as bar:
             for number in range(self.rounds):
+                if self.late():
+                    self._leave_out(title, number, timings)
+                    break
                 for job, timing in zip(jobs, timings, strict=True):
                     bar.set_postfix_str(job["contestant"], refresh=True)
                     if not timing.failure and number < job.get("rounds", self.rounds):
@@ -123,12 +171,25 @@ class Lab:
                     bar.update()
         return timings
 
+    def _leave_out(self, title: str, number: int, timings: list[Timing]) -> None:
+        """Note that the time was up when so many rounds of a race were done."""
+        self.left_out.append(f"{self.rounds - number} of {self.rounds} rounds of {title}")
+        for timing in timings:
+            timing.failure = timing.failure or ("" if timing.rounds else NO_TIME)
+
     def _attempt(self, job: Job) -> Job:
-        """One library that fails must not lose the hours of the others."""
+        """One library that fails or hangs must not lose the hours of the others."""
+        left = RACE_SECONDS if self.deadline is None else max(LAST_SECONDS, self.deadline - time.monotonic())
         try:
-            return dict(self.run(job))
+            return dict(self.run(job, timeout=min(RACE_SECONDS, left)))
         except JobError as error:
             return {"seconds": [], "losses": [], "failure": str(error)}
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a worker and its children."""
+    with contextlib.suppress(ProcessLookupError):  # it may have ended by itself meanwhile
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def describe(data: Shape | str, path: Path) -> dict[str, Any]:

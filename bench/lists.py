@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+import implicit_wmf
+
 from .data import data_file, load
 from .epochs import seconds_and_ratio
 from .lab import Job, JobError, Lab, without_missing
-from .page import Page, Record, Section, records_of, timings_of
+from .page import Page, Section, records_of, timings_of
 from .plan import ListCase, Plan
+from .records import Record
 from .timing import Timing
 
 CONTESTANTS = ("ours", "ours unbounded", "implicit recommend", "product")
@@ -67,15 +71,25 @@ def _row(timing: Timing, ours: Timing) -> list[object]:
 def _factors_file(lab: Lab, case: ListCase) -> Path:
     """Fit once; all contestants get these factors."""
     shape = case.shape
-    path = lab.cache / f"factors-{shape.users}-{shape.items}-{shape.interactions}-{case.factors}-{case.epochs}.npz"
+    data = data_file(lab.cache, shape)
+    path = lab.cache / f"factors-{data.stem}-{case.factors}-{case.epochs}-{_package_stamp()}.npz"
     if not path.exists():
         made = lab.run(
-            {"task": "fit_factors", "data": str(data_file(lab.cache, shape)), "factors": case.factors,
+            {"task": "fit_factors", "data": str(data), "factors": case.factors,
              "epochs": case.epochs, "output": str(path)}
         )  # fmt: skip
         if not made:
             raise JobError(f"no factors of {shape}")
     return path
+
+
+def _package_stamp() -> str:
+    """Version and digest of the package's sources: factors of other code are not these."""
+    folder = Path(implicit_wmf.__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted(folder.rglob("*.py")):
+        digest.update(f"{source.relative_to(folder)}\0".encode() + source.read_bytes())
+    return f"{implicit_wmf.__version__}-{digest.hexdigest()[:12]}"
 
 
 def fit_factors(job: Job) -> bool:

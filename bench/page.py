@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from .plots import Points, plot_curves
+from .records import Record
 from .timing import Timing
 
-Record = dict[str, Any]
+REPORTS = ("RESULTS.md", "RESULTS-speed.md", "RESULTS-speed-small.md", "RESULTS-lists.md")
 
 
 class Page:
@@ -33,6 +34,12 @@ class Page:
     def text(self, *blocks: str) -> None:
         """Add paragraphs."""
         self._blocks += blocks
+
+    def see_also(self) -> None:
+        """Link the reports of this repository from each other, whatever the folder holds at the moment."""
+        if self.path.name in REPORTS:
+            others = (name for name in REPORTS if name != self.path.name)
+            self.text("Other reports: " + ", ".join(f"[{name}]({name})" for name in others) + ".")
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Add a table whose columns are padded, so that it reads well on a terminal too."""

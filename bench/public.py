@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .epochs import place, seconds_and_ratio
 from .lab import Lab, without_missing
-from .page import Page, Record, Section, records_of, timings_of
+from .page import Page, Section, records_of, timings_of
 from .plan import Plan
+from .records import Record
 from .timing import Timing
 
 

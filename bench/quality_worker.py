@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from implicit_wmf import MostPopular
+from implicit_wmf.evaluation.sampled import TIES
 
 from .contestants import Contestant, Ours, Point, make, takes_start
 from .plan import Objective
-from .quality_data import NCF, Lists, Problem, Source, load_problem, validation_problem
+from .quality_data import SAMPLED_METRICS, Lists, Problem, Source, load_problem, validation_problem
 from .records import machine_record
 
 Job = dict[str, Any]
@@ -28,28 +31,43 @@ CHOICE_FACTORS = 32
 CHOICE_EPOCHS = 8
 # Fits of a contestant that cannot be watched: one for each point of its curve.
 FEW_POINTS = 3
+# A short fit is repeated until all of them took about so long: one of .4 s alone varies by a third.
+FITTING_SECONDS = 2.0
+# What multiplies the strength of a nearest contestant, from one that has the same sum of penalties.
+STRENGTH_FACTORS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 def fit(job: Job) -> Job:
-    """Fit once before, then time a whole fit, measure its factors, and follow the metrics where asked to.
+    """Fit once before, then time whole fits, measure the factors, and follow the metrics where asked to.
 
-    `seconds` is what lies between the counts and the factors: the contestant's own copies and conversions count,
-    imports, compilation, a JVM's start and our starting factors do not.
+    `seconds`, the median of `fits`, is what lies between the counts and the factors: the contestant's own copies and
+    conversions count, imports, compilation, a JVM's start and our starting factors do not. `curve_seconds` is what the
+    curve took, with its metrics.
     """
     problem = _problem(job)
     new = _maker(job, problem)
     new().factors(1)
+    fits: list[float] = []
+    while sum(fits) + (median(fits) / 2 if fits else 0) < FITTING_SECONDS:
+        began = time.perf_counter()
+        users, items = new().factors(job["epochs"])
+        fits.append(time.perf_counter() - began)
+    table = problem.measure(Lists(users, items, problem.counts), bootstrap=0)
     began = time.perf_counter()
-    users, items = new().factors(job["epochs"])
-    seconds = time.perf_counter() - began
-    table = problem.measure(Lists(users, items, problem.counts))
-    points = _curve(job, new, Point(job["epochs"], seconds, users, items)) if job["curve"] else []
+    points = _curve(job, new, Point(job["epochs"], median(fits), users, items)) if job["curve"] else []
+    measured = [_measured(point, problem) for point in points]
     return {
-        "seconds": seconds,
-        "metrics": json.loads(table.to_json(orient="records")),
+        "seconds": median(fits),
+        "fits": fits,
+        "metrics": _rows(table),
         "left_out": table.attrs,
-        "points": [_measured(point, problem) for point in points],
+        "points": measured,
+        "curve_seconds": time.perf_counter() - began,
     }
+
+
+def _rows(table: pd.DataFrame) -> list[Job]:
+    return list(json.loads(table[["metric", "value", "standard_error", "users"]].to_json(orient="records")))
 
 
 def _maker(job: Job, problem: Problem) -> Callable[[], Contestant]:
@@ -60,18 +78,23 @@ def _maker(job: Job, problem: Problem) -> Callable[[], Contestant]:
 
     def new() -> Contestant:
         return make(
-            job["contestant"], problem.counts, objective, job["factors"], job["threads"], start, seed=job["seed"]
-        )
+            job["contestant"], problem.counts, objective, job["factors"], job["threads"], start, job["seed"],
+            job["strength_factor"],
+        )  # fmt: skip
 
     return new
 
 
 def _curve(job: Job, new: Callable[[], Contestant], last: Point) -> list[Point]:
-    """Watch another fit; of one that cannot be watched, fits of a few lengths and the one that was timed."""
+    """Watch another fit; of one that cannot be watched, fits of a few lengths and the one that was timed.
+
+    The clock starts before the contestant is made, as that of `seconds` does.
+    """
+    began = time.perf_counter()
     if takes_start(job["contestant"]) or job["contestant"].startswith("ours"):
-        return new().curve(range(1, last.epoch + 1))
+        return new().curve(range(1, last.epoch + 1), began)
     lengths = sorted({round(epoch) for epoch in np.geomspace(1, last.epoch, FEW_POINTS)} - {last.epoch})
-    return [*new().curve(lengths), last]
+    return [*new().curve(lengths, began), last]
 
 
 def _measured(point: Point, problem: Problem) -> Job:
@@ -80,13 +103,15 @@ def _measured(point: Point, problem: Problem) -> Job:
 
 
 def baseline(job: Job) -> Job:
-    """Measure most-popular, and describe the data."""
+    """Measure most-popular, by every rule for ties where the protocol has several, and describe the data."""
     problem = _problem(job)
-    options = {"ties": "optimistic"} if job["source"]["data"] == NCF else {}
-    table = problem.measure(MostPopular().fit(problem.counts), **options)
+    model = MostPopular().fit(problem.counts)
+    table = problem.measure(model, bootstrap=0)
+    rules = TIES if problem.metrics == SAMPLED_METRICS else ()
     users, items = problem.counts.shape
     return {
-        "metrics": json.loads(table.to_json(orient="records")),
+        "metrics": _rows(table),
+        "ties": {rule: _rows(problem.measure(model, bootstrap=0, ties=rule)) for rule in rules},
         "left_out": table.attrs,
         "protocol": problem.protocol,
         "train": {"users": users, "items": items, "interactions": int(problem.counts.nnz)},
@@ -104,7 +129,44 @@ def choose(job: Job) -> Job:
         metric = problem.metrics[-1]
         value = float(table.set_index("metric")["value"][metric])
         tried.append({"objective": objective.settings(), "metric": metric, "value": value})
-    return {"factors": CHOICE_FACTORS, "epochs": CHOICE_EPOCHS, "tried": tried}
+    return {"factors": CHOICE_FACTORS, "epochs": CHOICE_EPOCHS, "tried": tried, "part": problem.protocol}
+
+
+def strength(job: Job) -> Job:
+    """Choose the strength of a nearest contestant on a validation part, with the fits that will be measured.
+
+    From the strength with the same sum of penalties, factors are tried downwards while that is better, or else upwards.
+    """
+    problem = validation_problem(_problem(job))
+    metric = problem.metrics[-1]
+
+    def measure(factor: float) -> float:
+        users, items = _maker({**job, "strength_factor": factor}, problem)().factors(job["epochs"])
+        table = problem.measure(Lists(users, items, problem.counts), bootstrap=0)
+        return float(table.set_index("metric")["value"][metric])
+
+    tried = climb(STRENGTH_FACTORS, 1.0, measure)
+    return {
+        "strength_factor": max(tried, key=lambda factor: tried[factor]),
+        "metric": metric,
+        "tried": [{"strength_factor": factor, "value": value} for factor, value in tried.items()],
+        "part": problem.protocol,
+    }
+
+
+def climb(grid: Sequence[float], start: float, measure: Callable[[float], float]) -> dict[float, float]:
+    """Measure at `start`, then below it while that is better, or else above; what was measured, in that order."""
+    values = {start: measure(start)}
+    for step in (-1, 1):
+        place = grid.index(start) + step
+        while 0 <= place < len(grid):
+            values[grid[place]] = measure(grid[place])
+            if values[grid[place]] <= values[grid[place - step]]:
+                break
+            place += step
+        if max(values.values()) > values[start]:
+            break
+    return values
 
 
 def machine(job: Job) -> Job:
@@ -116,7 +178,13 @@ def _problem(job: Job) -> Problem:
     return load_problem(Source(**job["source"]), Path(job["cache"]))
 
 
-TASKS: dict[str, Callable[[Job], Any]] = {"fit": fit, "baseline": baseline, "choose": choose, "machine": machine}
+TASKS: dict[str, Callable[[Job], Any]] = {
+    "fit": fit,
+    "baseline": baseline,
+    "choose": choose,
+    "strength": strength,
+    "machine": machine,
+}
 
 
 if __name__ == "__main__":

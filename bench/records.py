@@ -30,6 +30,8 @@ PACKAGES = (
     "cmfrec",
     "pyspark",
 )
+# those that a report names
+SHOWN_PACKAGES = ("numpy", "scipy", "numba", "implicit", "irspack", "cmfrec", "pyspark")
 ENVIRONMENT = (
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",

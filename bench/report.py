@@ -1,4 +1,4 @@
-"""RESULTS.json and RESULTS.md: what was measured, written after each section, and the page made from it."""
+"""A speed run's JSON and Markdown: what was measured, written after each section, and the page made from it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from pathlib import Path
 
 from . import plots
 from .lab import Lab, missing_peers
-from .page import Page, Record
+from .page import Page
 from .plan import Plan
-from .records import write_json
+from .records import SHOWN_PACKAGES, Record, write_json
 from .speed import SECTIONS
 from .timing import EXPLANATION
-
-SHOWN_PACKAGES = ("numpy", "scipy", "numba", "implicit", "irspack", "cmfrec", "pyspark")
 
 
 class Report:
@@ -37,6 +35,7 @@ class Report:
             "missing": missing_peers(),
             # as a worker sees it, where the measurements are made
             "machine": lab.run({"task": "machine"}),
+            "left_out": [],
             "section_seconds": {},
             "sections": {},
         }
@@ -48,6 +47,12 @@ class Report:
         self.record["sections"][name] = measured
         self.record["section_seconds"][name] = round(seconds, 1)
         _section(self._page, name, measured)
+        self._save()
+
+    def leave_out(self, parts: list[str]) -> None:
+        """Note at the end what there was no time for."""
+        self.record["left_out"] = parts
+        _left_out(self._page, self.record)
         self._save()
 
     def _save(self) -> None:
@@ -63,7 +68,7 @@ def render(record: Record, path: Path) -> None:
     Parameters
     ----------
     record : dict
-        What `bench.records.read_json` reads from RESULTS.json.
+        What `bench.records.read_json` reads.
     path : pathlib.Path
         The Markdown file.
     """
@@ -71,7 +76,15 @@ def render(record: Record, path: Path) -> None:
     _header(page, record)
     for name, measured in record["sections"].items():
         _section(page, name, measured)
+    _left_out(page, record)
     page.save()
+
+
+def _left_out(page: Page, record: Record) -> None:
+    if record.get("left_out"):
+        page.text(
+            "## Left out", "The minutes given were spent before:", "\n".join(f"* {part}" for part in record["left_out"])
+        )
 
 
 def _section(page: Page, name: str, measured: Record) -> None:
@@ -100,8 +113,11 @@ def _header(page: Page, record: Record) -> None:
                 "(implicit's own advice) except for the sgemm rate.",
                 "* Seconds an epoch are taken after a warm-up epoch on the same data, so neither compilation nor the "
                 f"first touch of memory counts. {EXPLANATION}",
-                "* Every contestant minimises the same objective from the same starting factors where it takes any "
-                "(`python -m bench selfcheck` checks it); objectives are computed by this package in float64.",
+                "* The contestants minimise the same objective (`python -m bench selfcheck` checks it), from the same "
+                "starting factors where they take any. Those named `nearest` do not, since they cannot express it: "
+                "Spark's penalties grow with the rows (and it solves in float64), and `cmfrec cg 3 nearest` solves "
+                "confidence 2 + x and preference x / (2 + x) where 1 + x and 1 are meant, x being a cell's weight. "
+                "They solve as many systems of the same size. Objectives are computed by this package in float64.",
             ]
         ),
     )

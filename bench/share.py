@@ -7,8 +7,9 @@ import scipy.sparse
 
 from .data import data_file, load
 from .lab import Lab
-from .page import Page, Record, Section, records_of, timings_of
+from .page import Page, Section, records_of, timings_of
 from .plan import Plan
+from .records import Record
 
 SGEMM_REPETITIONS = 5
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import Any
 
-Record = dict[str, Any]
+from .records import Record
 
 EXPLANATION = (
     "Times are shown as median [least, most]: the median of the rounds' medians, then the fastest and the slowest of "
-    "all rounds. Ratios are taken within each round and shown as the median [least, most] of those."
+    "all rounds. Ratios are taken within each round and shown as the median [least, most] of those. What was measured "
+    "only once stands without brackets."
 )
 
 
@@ -19,7 +19,8 @@ EXPLANATION = (
 class Timing:
     """Seconds of every epoch (or repetition) of every round, and the objective after each of the epochs.
 
-    `setting` says what was measured: data with its size, factors, threads, objective.
+    `setups` are the seconds of each round that no epoch has, where they were asked for. `setting` says what was
+    measured: data with its size, factors, threads, objective.
     """
 
     contestant: str
@@ -27,6 +28,7 @@ class Timing:
     rounds: list[list[float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     failure: str = ""
+    setups: list[float] = field(default_factory=list)
 
     @classmethod
     def from_record(cls, record: Record) -> Timing:
@@ -41,6 +43,7 @@ class Timing:
     def add(self, result: Record) -> None:
         """Take in the result of one round."""
         self.rounds.append(result["seconds"])
+        self.setups += result.get("setups", [])
         self.losses = self.losses or result["losses"]
         self.failure = self.failure or result.get("failure", "")
 
@@ -64,11 +67,14 @@ class Timing:
         return [median(b) / median(a) for a, b in zip(self.rounds, other.rounds, strict=False)]
 
     def seconds_until(self, epoch: int) -> list[float]:
-        """Time of the first epochs, in each of the rounds."""
-        return [sum(seconds[:epoch]) for seconds in self.rounds]
+        """Time to the end of this epoch in each of the rounds, with the setup where that was timed."""
+        setups = self.setups or [0.0] * len(self.rounds)
+        return [setup + sum(seconds[:epoch]) for setup, seconds in zip(setups, self.rounds, strict=True)]
 
     def seconds_text(self) -> str:
-        """Median and spread, for a table."""
+        """Median and spread, for a table; a single measurement has no spread."""
+        if sum(map(len, self.rounds)) == 1:
+            return f"{self.median:.3g}"
         return f"{self.median:.3g} [{self.best:.3g}, {self.worst:.3g}]"
 
     def ratio_text(self, other: Timing) -> str:

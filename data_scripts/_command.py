@@ -16,7 +16,7 @@ from implicit_wmf.errors import InputError, MissingExtraError
 
 @dataclass(frozen=True)
 class Publication:
-    """What the publisher says of a data set; None where nothing is said that the file can be held to.
+    """What the publisher says of a data set; None or no checksum where nothing is said that it can be held to.
 
     Attributes
     ----------
@@ -77,22 +77,41 @@ def _at_least_one(text: str) -> int:
 def open_source(arguments: argparse.Namespace, publication: Publication) -> Source:
     """Check OUT, fetch the archive when asked to, and check its MD5 where the publisher gives one."""
     check_output(arguments.out)
-    if arguments.download and not arguments.source.exists():
+    path: Path = arguments.source
+    fetched = arguments.download and not path.exists()
+    if fetched:
         print(f"fetching {publication.url}")
-        download(publication.url, arguments.source)
-    source = Source(arguments.source)
-    if arguments.out.exists() and arguments.out.samefile(arguments.source):
+        # Under its name the file would stay and be refused by every later run.
+        name = Path(publication.url).name
+        download(publication.url, path, lambda part: _check_md5(part, name, publication, arguments.force, "try again"))
+    source = Source(path)
+    if arguments.out.exists() and arguments.out.samefile(path):
         raise InputError(f"OUT {arguments.out} is SOURCE itself; name another file")
-    expected = [md5 for ending, md5 in publication.md5.items() if source.path.name.lower().endswith(ending)]
-    if expected and source.path.is_file():
-        met = md5_of(source.path)
-        if met != expected[0]:
-            complain(
-                f"{source.path}: expected {publication.name} with MD5 {expected[0]}, met {met}; fetch it again, or "
-                "take it as it is with --force",
-                arguments.force,
-            )
+    if not fetched:
+        _check_md5(path, path.name, publication, arguments.force, f"delete {path} and fetch it again")
     return source
+
+
+def _check_md5(path: Path, name: str, publication: Publication, force: bool, remedy: str) -> None:
+    """Hold a file to the publisher's MD5 of files that end as `name` does; say so where there is none."""
+    expected = next((md5 for ending, md5 in publication.md5.items() if name.lower().endswith(ending)), None)
+    if expected is None or not path.is_file():
+        known = " or ".join(publication.md5)
+        reason = f"the publisher's is of the {known} file" if known else "the publisher gives none"
+        print(f"checksum not checked: {reason}")
+        return
+    met = md5_of(path)
+    if met != expected:
+        complain(
+            f"{name}: expected {publication.name} with MD5 {expected}, met {met}; {remedy}, or take it as it is with "
+            "--force",
+            force,
+        )
+
+
+def test_part(out: Path) -> Path:
+    """Return where the test part goes: test.npz beside train.npz, and x.test.npz beside x.npz."""
+    return out.with_name(f"test{out.suffix}" if out.stem == "train" else f"{out.stem}.test{out.suffix}")
 
 
 def check_counts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import lzma
 import os
 import secrets
@@ -13,7 +14,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -42,7 +43,11 @@ class Source:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
+        try:
+            exists = path.exists()
+        except PermissionError as error:
+            raise _forbidden(error, path) from error
+        if not exists:
             raise InputError(f"there is no {path}; check the name, or fetch it there with --download")
         self.path = path
 
@@ -68,10 +73,13 @@ class Source:
         NoSuchFileError
             For a source without such a file.
         InputError
-            For one that is damaged or cut short.
+            For one that is damaged or cut short, or that may not be read.
         """
         try:
             yield from self._open(name, beside)
+        except PermissionError as error:
+            # an OSError like the damage below, but fetching it again would not help
+            raise _forbidden(error, self.path) from error
         except DAMAGE as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise InputError(
@@ -124,14 +132,29 @@ def _is_at_end(name: str, member: str) -> bool:
     return member == name or member.endswith(f"/{name}")
 
 
+def _forbidden(error: PermissionError, path: Path) -> InputError:
+    return InputError(f"{error.filename or path} cannot be read: {error.strerror or error}; mend its permissions")
+
+
 def md5_of(path: Path) -> str:
-    """Return the MD5 of a file's bytes in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    """Return the MD5 of a file's bytes in hexadecimal; InputError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def download(url: str, path: Path) -> None:
+def download(url: str, path: Path, check: Callable[[Path], None] = lambda _: None) -> None:
     """Fetch a file; it appears whole or not at all.
+
+    Parameters
+    ----------
+    url : str
+    path : pathlib.Path
+    check : callable, optional
+        Is given the complete file under its temporary name; what it raises leaves no file, so that the next run
+        fetches it anew.
 
     Raises
     ------
@@ -147,8 +170,10 @@ def download(url: str, path: Path) -> None:
             announced, met = answer.headers.get("Content-Length"), file.tell()
         if announced is not None and int(announced) != met:
             raise InputError(f"{url} announced {int(announced):,} bytes and sent {met:,}; try again")
+        check(temporary)
         os.replace(temporary, path)
-    except (urllib.error.URLError, OSError) as error:
+    # An HTTPException is no OSError: IncompleteRead is what a broken answer in chunks, of no announced length, raises.
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(f"{url} cannot be fetched: {reason}; try again, or fetch it by hand to {path}") from error
     finally:

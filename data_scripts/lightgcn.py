@@ -3,12 +3,12 @@
     python data_scripts/lightgcn.py {gowalla,yelp2018,amazon-book} SOURCE -o OUT.npz
 
 SOURCE is the archive of the authors' repository, or the folder with train.txt and test.txt. OUT.npz has the users x
-items to fit on, ones, and OUT.test.npz of the same shape those to evaluate with; OUT.parquet and OUT.test.parquet have
-the columns user and item. Ids are 0, 1, 2 and so on.
+items to fit on, ones, and OUT.test.npz of the same shape those to evaluate with (test.npz where OUT is train.npz);
+OUT.parquet and OUT.test.parquet have the columns user and item. Ids are 0, 1, 2 and so on.
 
 The counts are those of He, Deng, Wang, Li, Zhang and Wang 2020, "LightGCN: Simplifying and Powering Graph Convolution
 Network for Recommendation", table 2; those of the parts were published with them,
-https://github.com/kuandeng/LightGCN. There is no checksum.
+https://github.com/kuandeng/LightGCN. There is no checksum, and --download fetches a branch, which may move on.
 
 Terms: the repository states none for the data; Gowalla comes from https://snap.stanford.edu/data/loc-gowalla.html,
 Yelp2018 from the Yelp challenge (academic use, no redistribution), Amazon-Book from the reviews of McAuley et al. 2015.
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from _command import Publication, check_counts, open_source, parser_of, run
+from _command import Publication, check_counts, open_source, parser_of, run, test_part
 from _events import Events, write_events
 from _source import Source
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
     for part, (user, item) in parts.items():
         print(f"{len(user):>12,} pairs in {part}.txt of {len(users):,} users and {len(items):,} items")
         out: Path = arguments.out
-        target = out if part == "train" else out.with_suffix(f".test{out.suffix}")
+        target = out if part == "train" else test_part(out)
         for path in write_events(Events(user, item, users, items), target, binary=True):
             print(f"{path.stat().st_size / 1e6:>12,.1f} MB in {path}")
 

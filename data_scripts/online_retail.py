@@ -1,29 +1,45 @@
-"""Reduce UCI Online Retail II to the purchases that ship with the package.
+"""Turn UCI Online Retail II into a matrix or a table, or into the file of purchases that ships with the package.
 
-    python data_scripts/online_retail.py SOURCE [-o OUT]
+    python data_scripts/online_retail.py SOURCE -o OUT.npz
 
-SOURCE is the UCI download (https://archive.ics.uci.edu/dataset/502/online+retail+ii: a .zip with
-`online_retail_II.xlsx`, or that workbook; read with openpyxl, both sheets), a UTF-8 CSV of it, or a Parquet copy. The
-same source gives the same bytes, with the same NumPy and zlib. The rules and their reasons stand at the functions of
-`RULES`; what they did to the shipped file is in `online_retail.LICENSE.md`.
+SOURCE is UCI's archive, the folder that it unpacks to, its online_retail_II.xlsx (both sheets; needs openpyxl), a UTF-8
+.csv of that (also .gz), or a .parquet copy. OUT.npz has customers x products with the pieces bought and not returned
+for values, its ids beside it; OUT.parquet has the columns user, item, quantity and timestamp, a line a purchased line.
+Names of products go to OUT.items.csv. What is dropped, and why, stands at the functions of `RULES`.
+
+The number of lines is that of UCI's page, https://archive.ics.uci.edu/dataset/502/online+retail+ii, for both sheets
+together; it gives no checksum. Copies from elsewhere have other numbers of lines and need --force.
+
+    python data_scripts/online_retail.py COPY.parquet --force --tables -o implicit_wmf/datasets/online_retail.npz
+
+made what the package ships, from the copy that `online_retail.LICENSE.md` there describes. The same source gives the
+same bytes, with the same NumPy and zlib.
+
+Terms: CC BY 4.0; credit Daqing Chen, "Online Retail II", UCI Machine Learning Repository, doi 10.24432/C5CG6D.
 """
 
 from __future__ import annotations
 
-import argparse
-import zipfile
+import io
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import pandas as pd
+from _command import Publication, check_counts, finish, open_source, parser_of, run
+from _events import Collector, Events, write_whole
+from _source import Source
 
-from implicit_wmf.errors import InputError
+from implicit_wmf.errors import InputError, MissingExtraError
 
-OUT = Path(__file__).parents[1] / "implicit_wmf" / "datasets" / "online_retail.npz"
 WORKBOOK = "online_retail_II.xlsx"
+PUBLISHED = Publication(
+    "Online Retail II", "https://archive.ics.uci.edu/static/public/502/online+retail+ii.zip", {}, lines=1_067_371
+)
+FORMS = (".xlsx", ".csv", ".csv.gz", ".parquet")
 
 # Keys are the sources' spellings in lower case without blanks and underscores.
 COLUMNS = {
@@ -41,33 +57,45 @@ COLUMNS = {
 PRODUCT_CODE = r"\d{5}[A-Z]*|SP\d{4}"
 
 
-def read_source(path: Path) -> pd.DataFrame:
+def read_source(source: Source) -> pd.DataFrame:
     """Return the lines as they stand in the file: invoice, customer, product, name, quantity, time."""
-    if path.suffix == ".parquet":
-        lines = pd.read_parquet(path)
-    elif path.suffix == ".zip":
-        lines = read_archive(path)
-    elif path.suffix == ".xlsx":
-        lines = read_workbook(path)
-    elif path.suffix == ".csv":
-        lines = pd.read_csv(path, dtype=str)
-    else:
-        raise InputError(f"SOURCE {path} ends in {path.suffix!r}; give a .xlsx, .csv or .parquet file, or UCI's .zip.")
+    name = source.path.name.lower()
+    form = WORKBOOK if source.is_archive or source.path.is_dir() else name
+    if not form.lower().endswith(FORMS):
+        raise InputError(
+            f"SOURCE {source.path} ends in {source.path.suffix!r}; give a .xlsx, .csv or .parquet file, or UCI's .zip"
+        )
+    with source.open(WORKBOOK) as stream:
+        try:
+            lines = _read(stream, form.lower())
+        except ImportError as error:
+            raise _missing_reader(form.lower()) from error
+        # Of pandas, openpyxl and pyarrow, for files that are damaged or something else than their names say; a
+        # SyntaxError is that of a workbook's XML.
+        except (ValueError, KeyError, TypeError, SyntaxError) as error:
+            raise InputError(f"{source.path} cannot be read: {_first_line(error)}; fetch it again") from error
     return normalize_columns(lines)
 
 
-def read_archive(path: Path) -> pd.DataFrame:
-    """Read the workbook within UCI's archive."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(WORKBOOK) as file:
-            return read_workbook(file)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"SOURCE {path} is no archive with {WORKBOOK}; fetch it again") from error
+def _read(stream: IO[bytes], form: str) -> pd.DataFrame:
+    if form.endswith(".xlsx"):
+        # Whole, because openpyxl jumps about in the file, and each jump back decompresses an archive from its start.
+        sheets = pd.read_excel(io.BytesIO(stream.read()), sheet_name=None, dtype=str)
+        return pd.concat(sheets, ignore_index=True)
+    return pd.read_parquet(stream) if form.endswith(".parquet") else pd.read_csv(stream, dtype=str)
 
 
-def read_workbook(source: Path | IO[bytes]) -> pd.DataFrame:
-    """Read all sheets of a workbook as text, one after the other."""
-    return pd.concat(pd.read_excel(source, sheet_name=None, dtype=str), ignore_index=True)
+def _missing_reader(form: str) -> Exception:
+    if form.endswith(".parquet"):
+        return MissingExtraError(package="pyarrow", extra="parquet", purpose="Reading Parquet files")
+    # no extra of the package has it: nothing else reads workbooks
+    return InputError(
+        "Reading .xlsx files needs openpyxl, which is not installed. Install it with: pip install openpyxl"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def normalize_columns(lines: pd.DataFrame) -> pd.DataFrame:
@@ -75,19 +103,35 @@ def normalize_columns(lines: pd.DataFrame) -> pd.DataFrame:
     found = {COLUMNS.get(str(name).lower().replace(" ", "").replace("_", "")): name for name in lines.columns}
     missing = sorted(set(COLUMNS.values()) - set(found))
     if missing:
-        raise InputError(f"SOURCE has no column for {missing}; its columns are {list(lines.columns)}.")
+        raise InputError(f"SOURCE has no column for {missing}; its columns are {list(lines.columns)}")
     column = {name: lines[found[name]] for name in dict.fromkeys(COLUMNS.values())}
     return pd.DataFrame(
         {
             "invoice": column["invoice"].astype(str).str.strip(),
-            "customer": pd.to_numeric(column["customer"]).astype("Int64"),
+            "customer": _converted("customer", column["customer"], _whole).astype("Int64"),
             # 85123a and 85123A are one product, and so are 47503J and "47503J ".
             "product": column["product"].astype(str).str.strip().str.upper(),
             "name": column["name"].astype(object).str.split().str.join(" "),
-            "quantity": pd.to_numeric(column["quantity"]).astype("int64"),
-            "time": pd.to_datetime(column["time"]).astype("datetime64[s]"),
+            "quantity": _converted("quantity", column["quantity"], _whole).astype("int64"),
+            "time": _converted("time", column["time"], pd.to_datetime).astype("datetime64[s]"),
         }
     )
+
+
+def _whole(column: pd.Series) -> pd.Series:
+    return pd.to_numeric(column).astype("Int64")
+
+
+def _converted(name: str, column: pd.Series, convert: Callable[[pd.Series], pd.Series]) -> pd.Series:
+    """Convert a column; only customers may be unknown."""
+    try:
+        converted = convert(column)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"SOURCE's column {column.name!r} cannot be taken for {name}: {_first_line(error)}") from error
+    if name != "customer" and converted.isna().any():
+        line = int(np.flatnonzero(converted.isna())[0]) + 1
+        raise InputError(f"SOURCE's column {column.name!r} is empty in line {line} below the header; give a whole file")
+    return converted
 
 
 def drop_repeated_invoices(lines: pd.DataFrame) -> pd.DataFrame:
@@ -168,7 +212,8 @@ def product_names(lines: pd.DataFrame) -> pd.Series:
 def normalize_tables(lines: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return the purchases as arrays: one entry an invoice, a product, or a line, lines ordered by invoice."""
     lines = lines.assign(
-        invoice=pd.to_numeric(lines["invoice"]), start=lines.groupby("invoice")["time"].transform("min")
+        invoice=_converted("invoice", lines["invoice"], _whole).astype("int64"),
+        start=lines.groupby("invoice")["time"].transform("min"),
     )
     lines = lines.sort_values(["start", "invoice"], kind="stable")
     invoices = lines.groupby(["start", "invoice"]).agg(customer=("customer", "first"), lines=("product", "size"))
@@ -189,27 +234,50 @@ def normalize_tables(lines: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def main() -> None:
-    """Read the source, apply the rules, write the file and print what each rule dropped."""
-    parser = argparse.ArgumentParser(description="Reduce UCI Online Retail II to the purchases shipped here.")
+def as_events(lines: pd.DataFrame) -> Events:
+    """Return the purchases as events of customers and products, with the products' names."""
+    collector = Collector("quantity", timed=True)
+    collector.add(
+        user=lines["customer"].astype("int64"),
+        item=lines["product"].astype(object),
+        value=lines["quantity"],
+        seconds=lines["time"].astype("int64"),
+    )
+    return replace(collector.events(), item_names=product_names(lines).to_dict())
+
+
+def main(command_line: Sequence[str] | None = None) -> None:
+    """Read the source, check it, apply the rules, write OUT and print what each rule dropped and what is held."""
+    parser = parser_of(__doc__)
     parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="the .zip or .xlsx download, a .csv of it, or a .parquet copy"
+        "--tables", action="store_true", help="write OUT.npz in the form that the package ships, by invoices"
     )
-    parser.add_argument("-o", "--out", type=Path, default=OUT, help="the .npz file to write (default: the package's)")
-    arguments = parser.parse_args()
-    lines = read_source(arguments.source)
+    arguments = parser.parse_args(command_line)
+    if arguments.tables and (arguments.out.suffix != ".npz" or (arguments.min_user, arguments.min_item) != (1, 1)):
+        raise InputError("--tables writes an .npz of all purchases; give such an OUT, no --min-user and no --min-item")
+    lines = read_source(open_source(arguments, PUBLISHED))
+    check_counts(PUBLISHED, arguments.force, lines=len(lines))
     kept, dropped = reduce_lines(lines)
-    tables = normalize_tables(kept)
-    np.savez_compressed(arguments.out, **tables)
-    print(f"{len(lines):>9,} lines in {arguments.source.name}")
+    print(f"{len(lines):>12,} lines in {arguments.source.name}")
     for reason, count in dropped.items():
-        print(f"{-count:>9,} {reason}")
-    customers = len(np.unique(tables["invoice_customer"]))
+        print(f"{-count:>12,} lines: {reason}")
+    if not len(kept):
+        raise InputError(f"no line of {arguments.source} is a purchase that was kept; is it another file?")
+    if arguments.tables:
+        write_tables(normalize_tables(kept), arguments.out)
+    else:
+        finish(arguments, as_events(kept))
+
+
+def write_tables(tables: dict[str, np.ndarray], out: Path) -> None:
+    """Write the arrays that `implicit_wmf.datasets.load_online_retail` reads, and print what they hold."""
+    write_whole(out, lambda file: np.savez_compressed(file, **tables))
     print(
-        f"{len(kept):>9,} lines kept: {customers:,} customers, {len(tables['product_code']):,} products, "
-        f"{len(tables['invoice_number']):,} invoices; {arguments.out.stat().st_size / 1e6:.2f} MB"
+        f"{len(tables['line_product']):>12,} lines kept: {len(np.unique(tables['invoice_customer'])):,} customers, "
+        f"{len(tables['product_code']):,} products, {len(tables['invoice_number']):,} invoices"
     )
+    print(f"{out.stat().st_size / 1e6:>12,.1f} MB in {out}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

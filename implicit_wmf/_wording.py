@@ -28,22 +28,43 @@ def summary(data: Interactions) -> str:
     return f"{count(users, 'user')}, {count(items, 'item')}, {count(data.nnz, 'pair')} ({share:.2%} of the cells)"
 
 
-def comparison_table(table: pd.DataFrame) -> str:
-    """Lay out what `compare` returns: a line a model, a column a metric with its interval, and who was counted."""
-    columns = (table["value"], table["low"], table["high"])
-    shown = table.assign(text=[_with_interval(*numbers) for numbers in zip(*columns, strict=True)])
-    wide = shown.pivot(index="model", columns="metric", values="text")
-    wide = wide.loc[table["model"].unique(), table["metric"].unique()].rename_axis(None).rename_axis(None, axis=1)
-    users, left_out = count(table.users.iloc[0], "user"), table.attrs
+def comparison_table(table: pd.DataFrame, train: Interactions) -> str:
+    """Lay out what `compare` returns: a line a model, a column a metric with its interval, and who was counted.
+
+    A further line for each model but the first says how much it differs from the first on the same users: their own
+    intervals, which are mostly of the spread between users, do not tell the two apart.
+    """
+    first, *others = table["model"].unique()
+    lines = {model: _cells(table, model, ("value", "low", "high"), "-") for model in (first, *others)}
+    paired = ("difference", "difference_low", "difference_high")
+    lines |= {f"{model} less {first}": _cells(table, model, paired, " to ") for model in others}
+    wide = pd.DataFrame.from_dict(lines, orient="index", columns=list(table["metric"].unique()))
+    without = {name: int(table.attrs[name]) for name in ("without_targets", "without_history")}
+    users = train.shape[0] - sum(without.values())
+    text = (
+        f"{wide.to_string(line_width=120)}\n"
+        f"mean (95 % interval) over {count(users, 'user')}; left out: {without['without_targets']:,} without new items "
+        f"in the test part,\n{without['without_history']:,} without interactions in the training part"
+    )
     return (
-        f"{wide.to_string()}\n"
-        f"mean (95 % interval) over {users}; left out: {left_out['without_targets']:,} without "
-        f"new items in the test part, {left_out['without_history']:,} without interactions in the training part"
+        text
+        if not others
+        else f"{text}\ndifferences are of the same users; one whose interval leaves out 0 tells two models apart"
     )
 
 
-def _with_interval(value: float, low: float, high: float) -> str:
-    return f"{value:.4f}" if np.isnan(low) else f"{value:.4f} ({low:.4f}-{high:.4f})"
+def _cells(table: pd.DataFrame, model: str, columns: tuple[str, str, str], to: str) -> list[str]:
+    """Word a number with its interval, if it has one, for each metric."""
+    own = table[table["model"] == model]
+    numbers = zip(*(own[name] for name in columns), strict=True)
+    return [
+        f"{value:.4f}" if np.isnan(low) else f"{value:.4f} ({low:.4f}{to}{high:.4f})" for value, low, high in numbers
+    ]
+
+
+def validates_on(users: int, pairs: int) -> str:
+    """Say how much a validation rests on."""
+    return f"validates on {count(users, 'user')}: {count(pairs, 'new pair')}"
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

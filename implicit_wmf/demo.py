@@ -81,7 +81,7 @@ def _evaluate(purchases: pd.DataFrame) -> None:
         "WMF": WMF.from_config(SETTINGS).fit(train),
         "most popular": MostPopular().fit(train),
     }
-    typer.echo(comparison_table(compare(models, train, test)))
+    typer.echo(comparison_table(compare(models, train, test), train))
 
 
 def settings_options() -> str:

@@ -16,7 +16,7 @@ from .folding import as_confidence
 from .growing import Growing
 from .persistence import SavedModel
 from .training import EpochRecord, compute_loss, epochs, initial_factors
-from .validation import Callback, Watch
+from .validation import Callback, Removes, Watch
 
 
 class WMF(Explaining, Growing):
@@ -179,12 +179,14 @@ class WMF(Explaining, Growing):
         validation : Interactions, or sparse or dense matrix, of the shape and ids of `data`; optional
             Held-out interactions, as the splits of :mod:`implicit_wmf.evaluation` return. After each epoch the whole
             catalogue, less a user's items in `data`, is ranked for the users with a new pair of positive value here,
-            and the metrics go into `history`; they are those of :func:`implicit_wmf.evaluation.evaluate`. The model
-            ends with the factors of the best epoch, bit for bit, of which one copy is held meanwhile. For users who
-            are not in `data`, a pair (fold_in, targets) of such interactions: their factors are folded in.
+            and the metrics go into `history`; they are those of :func:`implicit_wmf.evaluation.evaluate`. Cells that
+            are removed from the objective are not in `data` in that sense: a confidence of 0 hides what is to be
+            found. The model ends with the factors of the best epoch, bit for bit, of which one copy is held meanwhile.
+            For users who are not in `data`, a pair (fold_in, targets) of such interactions: their factors are folded
+            in.
         metric : str or sequence of str
             Metrics of the validation that are averages over users. The first decides which epoch is the best: the
-            first one with the highest value.
+            first one with the highest value. Neither it nor the next two may be given without validation.
         patience : int or None
             Stop when so many validations in a row were not better than the best; None runs all epochs.
         validate_every : int
@@ -223,11 +225,11 @@ class WMF(Explaining, Growing):
         (4, 2)
         """
         interactions, config = as_interactions(data), self.config.snapshot()
+        weights = None if confidence is None else as_confidence(confidence, interactions)
         watch = Watch(
             interactions, validation=validation, metric=metric, patience=patience, validate_every=validate_every,
-            time_budget=time_budget, callback=callback,
+            time_budget=time_budget, callback=callback, removes=Removes(weights, zeros=config.weighting == "raw"),
         )  # fmt: skip
-        weights = None if confidence is None else as_confidence(confidence, interactions)
         problem = weigh(interactions.matrix, config, weights)
         start = initial_factors(interactions.shape, config)
         self._follow(

@@ -51,7 +51,7 @@ def rank_counts(
     Raises
     ------
     InputError
-        If the shapes do not fit, `seen` stores a target, or a target's score is not a number.
+        If the shapes do not fit, `seen` stores a target, a factor is not a finite number, or a target's score is not.
     """
     users, items = len(vectors), len(item_vectors)
     left_out = csr_array((users, items)) if seen is None else seen
@@ -59,6 +59,8 @@ def rank_counts(
         if matrix.shape != (users, items):
             raise InputError(f"{name} has shape {matrix.shape}; {(users, items)} is needed, a row for each user")
     _check_apart(targets, left_out)
+    for name, array in (("user", vectors), ("item", item_vectors)):
+        _check_factors(name, array)
     vectors, factors = kernels.jit.whole_tiles(vectors), kernels.jit.whole_tiles(item_vectors)
     wanted, known = cells_of(targets), cells_of(left_out)
     out = np.empty(targets.nnz, factors.dtype), np.zeros(targets.nnz, np.int64), np.zeros(targets.nnz, np.int64)
@@ -78,6 +80,17 @@ def rank_counts(
     scores, higher, equal = out
     _check_scores(targets, scores)
     return higher, equal - 1
+
+
+def _check_factors(side: str, factors: Array) -> None:
+    """Refuse factors whose scores would be higher and lower than none: such a candidate would count as a worse one."""
+    with np.errstate(invalid="ignore"):
+        finite = np.isfinite(factors.min(initial=0)) and np.isfinite(factors.max(initial=0))  # NaN is passed on
+    if not finite:
+        row, column = np.argwhere(~np.isfinite(factors))[0]
+        raise InputError(
+            f"the {side} factors hold {factors[row, column]} in row {row}: the model's factors may have diverged"
+        )
 
 
 def _check_scores(targets: csr_array, scores: Array) -> None:

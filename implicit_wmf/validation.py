@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
-from . import kernels
+from . import kernels, ranking
 from ._history import best_epoch
 from ._ids import same_ids
 from .errors import InputError
@@ -36,6 +36,8 @@ class Watch:
     ----------
     train : Interactions
         The data of the fit.
+    removes : Removes, optional
+        Which of its cells the fit takes out of the objective; by default none.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class Watch:
         validate_every: int = 1,
         time_budget: float | None = None,
         callback: Callback | None = None,
+        removes: Removes | None = None,
     ) -> None:
         self._began = perf_counter()
         or_none(whole(1))("patience", patience)
@@ -60,7 +63,9 @@ class Watch:
         or_none(number(0, exclusive=True))("time_budget", time_budget)
         if callback is not None and not callable(callback):
             raise InputError(f"callback must be a function of (record, model), got {callback!r}")
-        self.held_out = None if validation is None else HeldOut.of(train, validation, metric)
+        if validation is None:
+            _refuse_changed(metric=metric, patience=patience, validate_every=validate_every)
+        self.held_out = None if validation is None else HeldOut.of(train, validation, metric, removes or Removes())
         self._patience, self._every = patience, validate_every
         self._budget, self._callback = time_budget, callback
         self._copy: Any = None
@@ -109,12 +114,41 @@ class Watch:
         return self._budget is not None and perf_counter() - self._began >= self._budget
 
 
+def _refuse_changed(**given: Any) -> None:
+    """Refuse arguments that say how to validate where nothing is validated."""
+    defaults = Watch.__init__.__kwdefaults__ or {}
+    for name, value in given.items():
+        if type(value) is not type(defaults[name]) or value != defaults[name]:
+            raise InputError(f"{name} is {value!r}, which has no effect without validation; give both or neither")
+
+
+@dataclass(frozen=True)
+class Removes:
+    """Which stored cells are taken out of the objective, so that they may be recommended and asked for.
+
+    Those of confidence 0 where there are confidences, else the stored zeros if they mean that (weighting "raw").
+    """
+
+    confidence: csr_array | None = None
+    zeros: bool = False
+
+    def drop(self, data: Interactions) -> Interactions:
+        """Leave the removed cells out."""
+        matrix = data.matrix
+        if self.confidence is not None:
+            matrix = ranking.drop_cells(matrix, self.confidence, self.confidence.data == 0)
+        elif self.zeros:
+            matrix = ranking.drop_cells(matrix, matrix, matrix.data == 0)
+        return Interactions(matrix, data.users, data.items)
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """Users with held-out items, and the metrics to measure on them.
 
     A user's targets are the held-out pairs of positive value that the user does not have in training, as in
-    :func:`implicit_wmf.evaluation.evaluate`; users without any, or with nothing in training, are left out.
+    :func:`implicit_wmf.evaluation.evaluate`; users without any, or with nothing in training, are left out. What a fit
+    removes from the objective is not had: it may be recommended, so it may be a target.
     """
 
     users: NDArray[np.int64]
@@ -124,20 +158,28 @@ class HeldOut:
     length: int  # of the lists
 
     @classmethod
-    def of(cls, train: Interactions, validation: Any, metric: str | Iterable[str]) -> HeldOut:
+    def of(
+        cls, train: Interactions, validation: Any, metric: str | Iterable[str], removes: Removes | None = None
+    ) -> HeldOut:
         """Check what `fit` was given; see there."""
-        metrics, length = _metrics(metric)
-        if not isinstance(validation, tuple):
-            known, held_out = train, _aligned("validation", validation, train)
+        metrics, length = check_metrics(metric)
+        removes, pair = removes or Removes(), as_pair(validation)
+        if pair is None:
+            known, held_out = removes.drop(train), _aligned("validation", validation, train)
             user_items = None
         else:
-            known, held_out = _folded(train, validation)
-            user_items = known.matrix
+            fold_in, held_out = _folded(train, pair)
+            known, user_items = Removes(zeros=removes.zeros).drop(fold_in), fold_in.matrix
         targets = new_pairs(held_out, known).matrix.copy()
         targets.data = (targets.data > 0).astype(np.float32)
         targets.eliminate_zeros()
         users = _measured_users(known, targets)
         return cls(users, targets[users], None if user_items is None else user_items[users], metrics, length)
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs are to be found."""
+        return int(self.targets.nnz)
 
     def measure(self, model: Any) -> dict[str, float]:
         """Rank the whole catalogue, but for what users have already, and average each metric over the users."""
@@ -170,7 +212,7 @@ def copy_into(spare: Any, reached: Any) -> Any:
     return type(reached)(*parts) if hasattr(reached, "_fields") else tuple(parts)
 
 
-def _metrics(metric: str | Iterable[str]) -> tuple[tuple[str, ...], int]:
+def check_metrics(metric: str | Iterable[str]) -> tuple[tuple[str, ...], int]:
     """Return the metrics' names and the length of the lists they need; refuse what lists alone do not tell."""
     if not isinstance(metric, str | Iterable):
         raise InputError(f"metric must be a name such as 'ndcg@10', or several, got {metric!r}")
@@ -196,6 +238,21 @@ def _aligned(name: str, given: Any, train: Interactions, of: str = "the data") -
                 f"{side}, as the splits do"
             )
     return Interactions(held_out.matrix, train.users, train.items)
+
+
+def as_pair(validation: Any) -> tuple[Any, ...] | None:
+    """Return what users outside training have and what they are to find, or None where it is not such a pair.
+
+    A list of two matrices is one too; a list of two lists of numbers is a matrix of two users.
+    """
+    if isinstance(validation, tuple):
+        return validation
+    is_list = isinstance(validation, list) and len(validation) == 2
+    return tuple(validation) if is_list and all(map(_is_matrix, validation)) else None
+
+
+def _is_matrix(part: Any) -> bool:
+    return isinstance(part, Interactions) or issparse(part) or (isinstance(part, np.ndarray) and part.ndim == 2)
 
 
 def _folded(train: Interactions, pair: tuple[Any, ...]) -> tuple[Interactions, Interactions]:

@@ -13,7 +13,9 @@ from implicit_wmf.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench.data import REAL, data_file, load  # noqa: E402
+from bench import data as data_module  # noqa: E402
+from bench.data import REAL, data_file, load, ncf_files  # noqa: E402
+from bench.plan import Shape  # noqa: E402
 
 
 @pytest.fixture
@@ -96,8 +98,55 @@ def test_an_unknown_name_lists_the_known(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(set(REAL) - {"online_retail"}))
 def test_a_named_set_that_is_absent_is_said(folder, tmp_path, name):
-    with pytest.raises(InputError, match=r"there is no .*; set IMPLICIT_WMF_DATA to a folder that holds (ml|lastfm)-"):
+    message = (
+        r"there is no .*; set IMPLICIT_WMF_DATA to a folder that holds (ml|lastfm)-.*, or (make it: |fetch https://)"
+    )
+    with pytest.raises(InputError, match=message) as caught:
         data_file(tmp_path, name)
+    assert "\n" not in str(caught.value)
+
+
+def test_each_absent_file_of_the_ncf_split_is_named(folder):
+    (folder / "ml-1m-ncf").mkdir(parents=True)
+    for name, other in (("train", "test"), ("test", "train")):
+        (folder / "ml-1m-ncf" / f"{other}.parquet").touch()
+        (folder / "ml-1m-ncf" / f"{name}.parquet").unlink(missing_ok=True)
+        with pytest.raises(
+            InputError, match=rf"there is no .*{name}\.parquet; .* holds ml-1m-ncf/{name}\.parquet, or make"
+        ):
+            ncf_files()
+    (folder / "ml-1m-ncf" / "test.parquet").touch()
+    assert ncf_files() == tuple(folder / "ml-1m-ncf" / f"{name}.parquet" for name in ("train", "test"))
+
+
+def test_lastfm_serves_as_it_is_unpacked(folder, tmp_path):
+    (folder / "lastfm-2k").mkdir(parents=True)
+    (folder / "lastfm-2k" / "user_artists.dat").write_bytes(b"userID\tartistID\tweight\r\n7\t51\t100\r\n3\t52\t2\r\n")
+    assert counts(tmp_path, "lastfm-2k").toarray().tolist() == [[0, 2], [100, 0]]
+
+
+@pytest.mark.parametrize(
+    ("makers", "data"), [("SYNTHETIC_MAKERS", Shape("small", 30, 20, 100)), ("SHIPPED_MAKERS", "online_retail")]
+)
+def test_what_another_version_made_is_made_anew(tmp_path, monkeypatch, makers, data):
+    made = []
+    monkeypatch.setattr(data_module, "_make", lambda _: made.append(1) or scipy.sparse.csr_array(np.eye(2)))
+    maker = tmp_path / "maker"
+    maker.write_text("as it was")
+    monkeypatch.setattr(data_module, makers, (*getattr(data_module, makers), maker))
+    names = [data_file(tmp_path, data), data_file(tmp_path, data)]
+    assert len(set(names)) == len(made) == 1
+    maker.write_text("changed")
+    names.append(data_file(tmp_path, data))
+    monkeypatch.setattr("implicit_wmf.__version__", "9.9.9")
+    names.append(data_file(tmp_path, data))
+    assert len(set(names)) == len(made) == 3
+
+
+def test_counts_are_kept_by_the_files_that_make_them():
+    assert {path.name for path in data_module.SYNTHETIC_MAKERS} == {"synthetic.py"}
+    assert {path.name for path in data_module.SHIPPED_MAKERS} == {"online_retail.npz", "online_retail.py", "data.py"}
+    assert all(path.is_file() for path in data_module.SYNTHETIC_MAKERS + data_module.SHIPPED_MAKERS)
 
 
 def test_named_sets_in_their_publishers_formats(folder, tmp_path):

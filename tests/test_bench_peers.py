@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,6 +147,28 @@ def test_nearest_strength_keeps_the_sums_of_the_penalties():
         one_strength(plain, *cells, nearest=False, peer="Peer", objective=objective)
 
 
+class Shown(Peer):
+    """A peer that shows its strength."""
+
+    def _prepare(self, objective, solver, cg_steps):
+        self.strength = self._plain(objective)[1]
+
+    def _run(self, epochs, after_epoch=None):
+        return []
+
+
+def test_strength_of_the_nearest_is_multiplied():
+    objective = Objective(1.0, 0.5, "ials", 0.5, 1.0)
+    settings = {**objective.settings(), "factors": 2, "num_threads": 1, "random_state": 1}
+    once, more = (
+        Shown(selfcheck._counts(), objective, settings, "cg", 3, nearest=True, strength_factor=factor).strength
+        for factor in (1.0, 3.0)
+    )
+    assert more == replace(once, value=3 * once.value)
+    with pytest.raises(CannotExpressError, match="irspack exact minimises the objective itself; its strength cannot"):
+        make("irspack exact", selfcheck._counts(), objective, 4, threads=1, strength_factor=3.0)
+
+
 @pytest.mark.parametrize("objective", [Objective(1.0, 0.1, unobserved_weight=0.0), Objective(1.0, 0.1, "log")])
 def test_no_background_and_other_weightings_are_not_plain(objective):
     with pytest.raises(CannotExpressError, match="Peer has no way to express"):
@@ -164,7 +187,7 @@ class Standstill(Peer):
         return [0.5] * epochs
 
 
-def test_peers_are_judged_by_the_literal_loss():
+def test_peers_are_judged_by_the_literal_loss(monkeypatch):
     counts = csr_array(np.array([[2.0, 0, 1], [0, 3, 0]], dtype=np.float32))
     objective = Objective(2.0, 0.3, unobserved_weight=0.5)
     settings = {**objective.settings(), "factors": 2, "num_threads": 1, "random_state": 1}
@@ -178,6 +201,10 @@ def test_peers_are_judged_by_the_literal_loss():
     points = peer.curve([1, 3])
     assert [(point.epoch, point.seconds) for point in points] == [(1, 0.5), (3, 1.5)]
     np.testing.assert_array_equal(points[1].users, W)
+    # what was done before the first epoch counts, what is done after an epoch does not
+    clock = iter([13.0, 20.0, 30.0])
+    monkeypatch.setattr(peer_module.time, "perf_counter", lambda: next(clock))
+    assert [point.seconds for point in peer.curve([1, 3], began=10.0)] == [3.0, 4.0]
 
 
 def test_peers_start_where_ours_starts():
@@ -210,6 +237,9 @@ def test_epochs_of_whole_fits_are_differences(monkeypatch):
     peer = Counting(csr_array(np.eye(2, dtype=np.float32)), objective, settings, "exact", 3)
     assert peer.seconds(3) == pytest.approx([2.0, 2.0, 2.0])
     assert [(point.epoch, point.seconds, point.users[0, 0]) for point in peer.curve([1, 4])] == [(1, 12, 1), (4, 18, 4)]
+    # 4 seconds have gone by since the clock was read
+    curve = peer.curve([1, 4], began=Counting.clock - 4)
+    assert [(point.epoch, point.seconds) for point in curve] == [(1, 16), (4, 22)]
     # scores 1 after one epoch: stored cells cost 0, the two others 1 each, four factors 0.5 each; then scores of 4
     assert peer.losses(2) == pytest.approx([4.0, 2 * 2 * 9 + 2 * 16 + 8.0])
     with pytest.raises(CannotExpressError, match="Counting does not show the factors that it starts from"):
@@ -223,6 +253,8 @@ def test_curve_of_ours_is_that_of_shorter_fits():
     points = make("ours auto", counts, QUICK.epoch_objective, 4, threads=1).curve([1, 3])
     assert [point.epoch for point in points] == [1, 3]
     assert 0 < points[0].seconds < points[1].seconds
+    later = make("ours auto", counts, QUICK.epoch_objective, 4, threads=1).curve([1, 3], time.perf_counter() - 100)
+    assert 100 < later[0].seconds < later[1].seconds < 200
     for point in points:
         users, items = make("ours auto", counts, QUICK.epoch_objective, 4, threads=1).factors(point.epoch)
         np.testing.assert_array_equal(point.users, users)

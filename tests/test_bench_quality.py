@@ -16,10 +16,10 @@ from scipy.sparse import csr_array
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # bench is no part of the installed package; last, so that it shadows nothing
 
-from bench import quality, quality_worker  # noqa: E402
+from bench import quality, quality_data, quality_worker  # noqa: E402
 from bench.data import data_folder  # noqa: E402
 from bench.lab import JobError, Lab, without_missing  # noqa: E402
-from bench.quality_data import NCF, RETAIL, Lists, Source, load_problem, validation_problem  # noqa: E402
+from bench.quality_data import NCF, RETAIL, Lists, Problem, Source, load_problem, validation_problem  # noqa: E402
 from bench.quality_report import render_quality  # noqa: E402
 from implicit_wmf import MostPopular  # noqa: E402
 from implicit_wmf.errors import InputError  # noqa: E402
@@ -61,12 +61,39 @@ def test_lists_rank_the_whole_catalogue():
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (3, 4), (3,)])
-def test_lists_score_pairs_that_broadcast(shape):
+def test_lists_score_pairs_that_broadcast(shape, monkeypatch):
     generator = np.random.default_rng(0)
     W, H = generator.standard_normal((5, 2)), generator.standard_normal((7, 2))
     users, items = generator.integers(5, size=shape), generator.integers(7, size=(3, 4) if len(shape) == 2 else shape)
     expected = (W @ H.T)[np.broadcast_to(users, items.shape), items]
-    np.testing.assert_allclose(Lists(W, H, csr_array((5, 7))).score(users, items), expected, rtol=1e-12)
+    model = Lists(W, H, csr_array((5, 7)))
+    np.testing.assert_allclose(model.score(users, items), expected, rtol=1e-12)
+    monkeypatch.setattr(quality_data, "SCORED_PAIRS", 2)
+    np.testing.assert_array_equal(model.score(users, items), expected_of_pairs(model, users, items))
+
+
+def expected_of_pairs(model, users, items):
+    """One pair at a time."""
+    pairs = np.broadcast(users, items)
+    return np.array([model.score(np.array([u]), np.array([i]))[0] for u, i in pairs]).reshape(pairs.shape)
+
+
+def test_lists_are_those_of_a_sort_of_all_scores():
+    generator = np.random.default_rng(0)
+    W = generator.integers(-2, 3, (40, 3)).astype(np.float32)  # whole numbers: no rounding, and many ties
+    H = generator.integers(-2, 3, (90, 3)).astype(np.float32)
+    counts = csr_array((generator.random((40, 90)) < 0.3).astype(np.float32))
+    users = generator.permutation(40)[:25]
+    ids, scores = Lists(W, H, counts).recommend(users, N=20)
+    dense = np.where(counts.toarray() > 0, -np.inf, W @ H.T)[users]
+    expected = np.argsort(-dense, axis=1, kind="stable")[:, :20]
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_array_equal(scores, np.take_along_axis(dense, expected, axis=1))
+
+
+def test_factors_that_diverged_are_refused():
+    with pytest.raises(InputError, match="the item factors are not all finite; the fit has diverged"):
+        Lists(np.ones((2, 1)), np.array([[1.0], [np.nan]]), csr_array((2, 2)))
 
 
 def test_published_split_is_read_by_position(ncf, tmp_path):
@@ -82,7 +109,14 @@ def test_published_split_is_read_by_position(ncf, tmp_path):
 def test_most_popular_is_as_published(tmp_path):
     job = {"source": Source(NCF).settings(), "cache": str(tmp_path)}
     result = quality_worker.baseline(job)
-    assert [round(row["value"], 4) for row in result["metrics"]] == [0.4538, 0.2545]
+    rounded = {rule: [round(row["value"], 4) for row in rows] for rule, rows in result["ties"].items()}
+    # published are .4538 and .2545
+    assert rounded == {
+        "pessimistic": [0.4531, 0.2541],
+        "average": [0.4535, 0.2543],
+        "optimistic": [0.4538, 0.2545],
+    }
+    assert result["metrics"] == result["ties"]["pessimistic"]
     assert result["train"] == {"users": 6040, "items": 3706, "interactions": 994_169}
 
 
@@ -123,6 +157,28 @@ def test_other_data_is_split_within_users_and_once_more_for_choosing(tmp_path):
     assert not np.any((inner.counts.toarray() > 0) & (problem.counts.toarray() == 0))
 
 
+def test_validation_of_the_published_split_leaves_one_of_each_out(tmp_path):
+    generator = np.random.default_rng(0)
+    counts = csr_array((generator.random((20, 300)) < 0.1).astype(np.float32))
+    problem = Problem(counts, quality_data.SAMPLED_METRICS, "", None)
+    inner = validation_problem(problem)
+    assert np.diff(counts.indptr).tolist() == (np.diff(inner.counts.indptr) + 1).tolist()
+    left_out = counts.toarray() - inner.counts.toarray()
+    asked = []
+
+    def score(users, items):
+        asked.append((users, items))
+        return left_out[users, items]  # knows what was left out
+
+    assert inner.measure(score, bootstrap=0)["value"].tolist() == [1.0, 1.0]
+    users, items = asked[0]
+    assert items.shape == (20, 100)
+    assert not counts.toarray()[users, items[:, 1:]].any()  # negatives are in no part of train
+    asked.clear()
+    validation_problem(problem).measure(score, bootstrap=0)
+    np.testing.assert_array_equal(asked[0][1], items)
+
+
 def test_retail_counts_invoices_of_the_earlier_lines(tmp_path):
     problem = load_problem(Source(RETAIL), tmp_path)
     assert problem.counts.data.min() == 1
@@ -147,33 +203,125 @@ def test_one_round_has_ours_for_every_size_and_peers_where_they_race(monkeypatch
         (16, "ours auto", True),
         (16, "ours exact", True),
         (16, "irspack exact", True),
-        (16, "irspack iALS++", True),
         (16, "irspack cg 3", True),
     ]
     assert len(quality.plan_jobs(options("--factors", "8", "--race"))) == 1
-    assert len(quality.plan_jobs(options("--factors", "8", "--race", "8", "--only", "spark"))) == 2
+    assert raced("--factors", "8") == {8}
+    assert raced("--factors", "8", "--race", "16") == {16}
+    assert raced() == {64, 128}
     assert {job["factors"] for job in quality.plan_jobs(options())} == set(quality.NCF_FACTORS)
 
 
-def fake_clock(monkeypatch, durations):
-    """Let jobs take the seconds that are named for their contestants."""
+def raced(*words):
+    return {job["factors"] for job in quality.plan_jobs(options(*words)) if job["contestant"].startswith("irspack")}
+
+
+def contestants_at(d, *words):
+    return [job["contestant"] for job in quality.plan_jobs(options("--factors", str(d), *words))]
+
+
+def test_slow_and_senseless_contestants_are_left_out_by_size(monkeypatch):
+    monkeypatch.setattr(quality, "without_missing", lambda names: names)
+    assert set(quality.PEERS) - set(contestants_at(64)) == {"irspack iALS++"}
+    assert set(quality.PEERS) - set(contestants_at(128)) == {"cmfrec exact nearest", "spark exact nearest"}
+    assert contestants_at(128, "--only", "spark")[2:] == ["spark exact nearest"]
+
+
+def test_a_race_of_nobody_is_refused(monkeypatch):
+    monkeypatch.setattr(quality, "without_missing", lambda names: [n for n in names if n.startswith("irspack")])
+    monkeypatch.setattr(quality, "missing_peers", lambda: "Install them.")
+    with pytest.raises(InputError, match=r"--only: spark cannot run here\. Install them\."):
+        quality.plan_jobs(options("--only", "spark", "irspack"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--minutes", "0"], "'0' is no number of minutes above 0"),
+        (["--minutes", "-1"], "'-1' is no number of minutes above 0"),
+        (["--minutes", "nan"], "'nan' is no number of minutes above 0"),
+        (["--only", "typo"], "invalid choice: 'typo'"),
+        (["--output", "quality.json"], "must end in .md"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(words, message, capsys):
+    with pytest.raises(SystemExit):
+        options(*words)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [
+        (1.0, [1.0, 0.3, 3.0]),
+        (0.1, [1.0, 0.3, 0.1, 0.03]),
+        (3.0, [1.0, 0.3, 3.0, 10.0]),
+        (0.01, [1.0, 0.3, 0.1, 0.03, 0.01]),
+        (10.0, [1.0, 0.3, 3.0, 10.0]),
+    ],
+)
+def test_strength_is_climbed_to(best, tried):
+    grid = quality_worker.STRENGTH_FACTORS
+    values = quality_worker.climb(grid, 1.0, lambda factor: -abs(np.log(factor / best)))
+    assert list(values) == tried
+    assert max(values, key=values.get) == best
+
+
+def test_strengths_are_chosen_for_the_nearest_alone(lab, monkeypatch):
+    def run(lab, job):
+        assert job["task"] == "strength"
+        if job["contestant"].startswith("spark"):
+            raise JobError("spark: no memory")
+        return {"strength_factor": 0.3, "tried": [], "part": "a part", "metric": "ndcg@10"}
+
+    monkeypatch.setattr(quality, "_run", run)
+    names = ["ours auto", "irspack exact", "implicit cg 3 nearest", "spark exact nearest"]
+    jobs = [{"contestant": name, "factors": 8, "task": "fit", "strength_factor": 1.0} for name in names]
+    found = quality.choose_strengths(lab, jobs)
+    assert [job["strength_factor"] for job in jobs] == [1.0, 1.0, 0.3, 1.0]
+    assert [entry["contestant"] for entry in found] == names
+    assert [entry.get("failure") for entry in found] == [None, None, None, "spark: no memory"]
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ("baseline: implicit_wmf.errors.InputError: no such a.b: file", "baseline: InputError: no such a.b: file"),
+        ("spark: ValueError: of x.y: 3", "spark: ValueError: of x.y: 3"),
+        ("spark: java.lang.OutOfMemoryError", "spark: OutOfMemoryError"),
+        ("spark: exit status 1", "spark: exit status 1"),
+    ],
+)
+def test_errors_are_told_without_modules(lab, monkeypatch, told, known):
+    def run(job, **options):
+        raise JobError(told)
+
+    monkeypatch.setattr(lab, "run", run)
+    with pytest.raises(JobError) as caught:
+        quality._run(lab, {"task": "baseline"})
+    assert str(caught.value) == known
+
+
+def fake_clock(monkeypatch, durations, curve_seconds=0.0):
+    """Let jobs take the seconds that are named for their contestants, and curves some more; rounds keep the order."""
     clock = [0.0]
 
     def run(lab, job):
-        clock[0] += durations[job["contestant"]]
+        clock[0] += durations[job["contestant"]] + curve_seconds * job["curve"]
         if job["contestant"] == "broken":
             raise JobError("broken: out of memory")
-        return {"seconds": 1.0, "points": [1] if job["curve"] else []}
+        return {"seconds": 1.0, "points": [1] if job["curve"] else [], "curve_seconds": curve_seconds * job["curve"]}
 
     monkeypatch.setattr(quality.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(quality, "run_job", run)
-    return [{"contestant": name, "factors": 8, "curve": True} for name in durations]
+    monkeypatch.setattr(quality, "_run", run)
+    monkeypatch.setattr(quality.random.Random, "shuffle", lambda self, some: None)
+    return [{"contestant": name, "factors": 8, "strength_factor": 1.0, "curve": True} for name in durations]
 
 
 def test_rounds_have_seeds_and_leave_out_what_fails_or_takes_long(lab, monkeypatch):
-    jobs = fake_clock(monkeypatch, {"ours auto": 50.0, "irspack exact": 2.0, "spark exact": 41.0, "broken": 1.0})
+    jobs = fake_clock(monkeypatch, {"ours auto": 50.0, "irspack exact": 2.0, "spark exact": 21.0, "broken": 1.0}, 30.0)
     runs = []
-    assert len(list(quality.run_rounds(lab, jobs, runs, minutes=60))) == 3
+    assert len(list(quality.run_rounds(lab, jobs, runs, deadline=3600))) == 3
     assert [(run["contestant"], run["seed"]) for run in runs] == [
         ("ours auto", 0), ("irspack exact", 0), ("spark exact", 0), ("broken", 0), ("ours auto", 1),
         ("irspack exact", 1), ("ours auto", 2), ("irspack exact", 2),
@@ -186,20 +334,48 @@ def test_no_round_begins_that_would_end_too_late(lab, monkeypatch):
     jobs = fake_clock(monkeypatch, {"ours auto": 10.0, "irspack exact": 10.0, "spark exact": 100.0})
     runs = []
     # the first round takes 120 s and the next, without Spark, 20 s each: a third would end at 160 s
-    assert len(list(quality.run_rounds(lab, jobs, runs, minutes=2.4))) == 2
+    assert len(list(quality.run_rounds(lab, jobs, runs, deadline=144))) == 2
     assert [run["seed"] for run in runs] == [0, 0, 0, 1, 1]
 
 
 def test_ours_go_on_alone_when_a_whole_round_takes_too_long(lab, monkeypatch):
     jobs = fake_clock(monkeypatch, {"ours auto": 10.0, "irspack exact": 10.0, "spark exact": 100.0})
     runs = []
-    assert len(list(quality.run_rounds(lab, jobs, runs, minutes=2.55))) == 3
+    assert len(list(quality.run_rounds(lab, jobs, runs, deadline=153))) == 3
     assert [(run["contestant"], run["seed"]) for run in runs[5:]] == [("ours auto", 2)]
+
+
+def test_the_slowest_peers_are_left_out_of_a_round_that_takes_too_long(lab, monkeypatch):
+    jobs = fake_clock(monkeypatch, {"irspack exact": 15.0, "ours auto": 10.0, "implicit cg 3": 5.0})
+    runs = []
+    # 30 s a round; of the 16 s that are left for the third, ours take 10
+    assert len(list(quality.run_rounds(lab, jobs, runs, deadline=76))) == 3
+    assert [run["contestant"] for run in runs[6:]] == ["ours auto", "implicit cg 3"]
+
+
+def test_the_first_round_runs_whatever_the_time(lab, monkeypatch):
+    jobs = fake_clock(monkeypatch, {"ours auto": 10.0})
+    runs = []
+    assert len(list(quality.run_rounds(lab, jobs, runs, deadline=-1.0))) == 1
+    assert len(runs) == 1
+
+
+def test_rounds_have_orders_of_their_own(lab, monkeypatch):
+    monkeypatch.setattr(quality, "_run", lambda lab, job: {})
+    jobs = [{"contestant": f"ours {n}", "factors": 8, "strength_factor": 1.0, "curve": False} for n in range(8)]
+    orders = []
+    for _ in range(2):
+        runs = []
+        list(quality.run_rounds(lab, jobs, runs, deadline=float("inf")))
+        orders.append([[run["contestant"] for run in runs if run["seed"] == seed] for seed in range(3)])
+    assert orders[0] == orders[1]
+    assert len({tuple(order) for order in orders[0]}) == 3
+    assert all(sorted(order) == sorted(job["contestant"] for job in jobs) for order in orders[0])
 
 
 def run(contestant, factors, seed, hit, seconds, **others):
     metrics = [
-        {"metric": name, "value": hit / times, "low": 0.1, "high": 0.2}
+        {"metric": name, "value": hit / times, "standard_error": 0.006 / times, "users": 5}
         for name, times in (("hit@10", 1), ("ndcg@10", 2))
     ]
     points = [{"epoch": epoch, "seconds": epoch * 1.0, "hit@10": hit, "ndcg@10": hit / 2} for epoch in (1, 2)]
@@ -214,13 +390,31 @@ def record():
     objective = {"alpha": 1.0, "regularization": 0.007, "weighting": "ials", "unobserved_weight": 0.3,
                  "regularization_exponent": 1.0}  # fmt: skip
     popular = [{"metric": "hit@10", "value": 0.45}, {"metric": "ndcg@10", "value": 0.25}]
-    runs = [run("ours auto", 64, 0, 0.70, 2.0), run("irspack exact", 64, 0, 0.60, 6.0)]
+    others = [{"metric": "hit@10", "value": 0.47}, {"metric": "ndcg@10", "value": 0.26}]
+    names = ["ours auto", "irspack exact", "implicit cg 3 nearest", "spark exact nearest"]
+    contestants = [{"contestant": name, "factors": 64} for name in names] + [{"contestant": "ours auto", "factors": 96}]
+    contestants[2] |= {"strength_factor": 0.3, "part": "a part", "metric": "ndcg@10"}
+    contestants[2]["tried"] = [{"strength_factor": factor, "value": 0.1} for factor in (1.0, 0.3, 0.1)]
+    contestants[3] |= {"failure": "spark: no memory"}
+    # not in the order of the plan
+    runs = [run("implicit cg 3 nearest", 64, 0, 0.60, 6.0)]
+    runs += [run("irspack exact", 64, 0, 0.60, 6.0), run("ours auto", 64, 0, 0.70, 2.0)]
     runs += [run("ours auto", 64, 1, 0.72, 4.0), run("irspack exact", 64, 1, 0.64, 8.0)]
     runs += [run("ours auto", 96, 0, 0.5, 2.0)]
-    runs += [{"contestant": "spark exact", "factors": 64, "seed": 0, "failure": "spark: no memory", "job_seconds": 1.0}]
+    runs += [
+        {
+            "contestant": "spark exact nearest",
+            "factors": 64,
+            "seed": 0,
+            "failure": "spark: no memory",
+            "job_seconds": 1.0,
+        }
+    ]
     return {"benchmark": "quality", "data": Source(NCF).settings(), "threads": 2, "rounds": 3, "epochs": 12,
-            "missing": "", "machine": machine, "objective": objective, "choice": None, "runs": runs,
-            "baseline": {"metrics": popular, "protocol": "Protocol.", "left_out": {},
+            "missing": "", "machine": machine, "objective": objective, "choice": None, "runs": runs, "patience": 20.0,
+            "contestants": contestants,
+            "baseline": {"metrics": popular, "ties": {"pessimistic": popular, "optimistic": others},
+                         "protocol": "Protocol.", "left_out": {},
                          "train": {"users": 5, "items": 4, "interactions": 9}}}  # fmt: skip
 
 
@@ -235,23 +429,40 @@ def test_report_shows_means_medians_and_ratios_within_rounds(record, tmp_path):
     both = ["0.7100 [0.7000, 0.7200]", "0.3550 [0.3500, 0.3600]", "3 [2, 4]"]
     assert ["64", "0.7217", "0.4444", *both] in rows
     assert ["96", "0.7298", "0.4504", "0.5000", "0.2500", "2"] in rows
-    assert ["ours auto", *both, "1.00", "2"] in rows
-    # 6 / 2 and 8 / 4
-    assert ["irspack exact", "0.6200 [0.6000, 0.6400]", "0.3100 [0.3000, 0.3200]", "7 [6, 8]", "2.50", "2"] in rows
-    assert ["spark exact", "spark: no memory", "-", "-", "-", "1"] in rows
-    assert ["irspack exact", "0.1000 to 0.2000", "0.1000 to 0.2000"] in rows
+    race = rows[rows.index(next(row for row in rows if row[0] == "contestant")) + 2 :]
+    figures = ["0.6200 [0.6000, 0.6400]", "0.3100 [0.3000, 0.3200]", "7 [6, 8]"]
+    assert race == [
+        ["ours auto", "-", *both, "1.00 [1.00, 1.00]", "2"],
+        ["irspack exact", "-", *figures, "2.50 [2.00, 3.00]", "2"],  # 6 / 2 and 8 / 4
+        ["implicit cg 3 nearest", "x 0.3", "0.6000", "0.3000", "6", "3.00", "1"],
+        ["spark exact nearest", "x 1, not chosen", "spark: no memory", "-", "-", "-", "1"],
+    ]
+    del record["contestants"][2]["tried"][2]
+    render_quality(record, tmp_path / "quality.md")
+    assert "| x 0.3 (edge of those tried) |" in (tmp_path / "quality.md").read_text()
+    assert "standard error of 0.0060 of hit@10, 0.0030 of ndcg@10 (5 users, d = 64)" in text
     assert "2 of 3 rounds (time was up)" in text
-    assert "Most-popular: hit@10 0.4500, ndcg@10 0.2500." in text
+    assert "ties optimistic, hit@10 0.4700, ndcg@10 0.2600; ties pessimistic, hit@10 0.4500, ndcg@10 0.2500." in text
+    assert "of fits of as many epochs on a part." in text
+    assert "took over 20 s in the first round" in text
     assert text.count("## Contestants") == 1  # only ours ran at 96
+    assert "Most-popular: " not in text
 
 
 def test_report_of_other_data_says_how_settings_were_chosen(record, tmp_path):
     record["data"] = Source("plays.csv").settings()
-    record["choice"] = {"factors": 32, "epochs": 8, "tried": [{"metric": "ndcg@10", "value": 0.1, "objective": {}}]}
+    others = [{}, {"regularization": 0.01}, {"regularization": 0.001}, {"unobserved_weight": 0.5}]
+    tried = [{"metric": "ndcg@10", "value": 0.1, "objective": record["objective"] | other} for other in others]
+    record["choice"] = {"factors": 32, "epochs": 8, "tried": tried, "part": "a tenth"}
     render_quality(record, tmp_path / "quality.md")
     text = (tmp_path / "quality.md").read_text()
-    assert "Chosen from 1 by ndcg@10 of ours (d = 32, 8 epochs)" in text
+    assert "Chosen from 4 by ndcg@10 of ours (d = 32, 8 epochs) on a tenth. The winner lies on the edge" in text
+    assert "edge of what was tried (alpha0 = 0.3): a better one may lie beyond." in text
+    assert "Most-popular: hit@10 0.4500, ndcg@10 0.2500." in text
     assert "published" not in text.lower()
+    record["choice"]["tried"].append(tried[0] | {"objective": record["objective"] | {"unobserved_weight": 0.1}})
+    render_quality(record, tmp_path / "quality.md")
+    assert "edge" not in (tmp_path / "quality.md").read_text()
 
 
 def test_report_has_a_plot_of_the_curves(record, tmp_path):
@@ -272,22 +483,31 @@ def test_command_measures_a_file_and_writes_record_and_report(tmp_path):
     rows, columns = np.nonzero(generator.random((60, 40)) < 0.3)
     pd.DataFrame({"user": rows, "item": columns}).to_csv(tmp_path / "pairs.csv", index=False)
     output = tmp_path / "out" / "quality.md"
-    words = ["--data", tmp_path / "pairs.csv", "--factors", 8, "--race", 8, "--only", "irspack", "--rounds", 1]
+    peers = [name for name in quality.PEERS if name.startswith(("irspack", "implicit")) and name != "irspack iALS++"]
+    peers = without_missing(peers)
+    only = ["--only", *{name.split()[0] for name in peers}] if peers else []
+    words = ["--data", tmp_path / "pairs.csv", "--factors", 8, "--rounds", 1, *only]
     result = bench("quality", *words, "--epochs", 2, "--cache", tmp_path / "cache", "--output", output)
     assert result.returncode == 0, result.stderr
     record = json.loads(output.with_suffix(".json").read_text())
-    peers = without_missing([name for name in quality.PEERS if name.startswith("irspack")])
-    assert [run["contestant"] for run in record["runs"]] == ["ours auto", "ours exact", *peers]
+    names = ["ours auto", "ours exact", *peers]
+    assert sorted(run["contestant"] for run in record["runs"]) == sorted(names)
+    assert [found["contestant"] for found in record["contestants"]] == names
+    for found in record["contestants"]:
+        assert ("tried" in found) == found["contestant"].endswith("nearest")
+    assert str(tmp_path) not in output.with_suffix(".json").read_text()
+    assert record["data"]["data"] == "pairs.csv"
     assert len(record["choice"]["tried"]) == 9
     best = max(record["choice"]["tried"], key=lambda tried: tried["value"])
     assert record["objective"] == best["objective"]
     for measured in record["runs"]:
         assert measured["failure"] is None
+        assert sum(measured["fits"]) > 1.5
         assert [point["epoch"] for point in measured["points"]] == [1, 2]
         assert measured["points"][-1]["ndcg@20"] == pytest.approx(measured["metrics"][1]["value"], abs=1e-6)
     text = output.read_text()
     assert text == result.stdout
-    assert re.search(r"^\| ours exact +\| 0\.\d{4}", text, flags=re.MULTILINE)
+    assert re.search(r"^\| ours exact +\| - +\| 0\.\d{4}", text, flags=re.MULTILINE)
     again = bench("report", output.with_suffix(".json"), "--output", tmp_path / "out" / "quality.md")
     assert again.returncode == 0, again.stderr
     assert output.read_text() == text

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, save_npz
 
+from implicit_wmf import __version__
 from implicit_wmf.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # bench is no part of the installed package; last, so that it shadows nothing
 
-from bench import plots, report, speed_command  # noqa: E402
+from bench import epochs, lists, plots, report, speed_command  # noqa: E402
 from bench.data import data_file, load  # noqa: E402
 from bench.lab import JobError, Lab, describe, missing_peers, without_missing  # noqa: E402
 from bench.page import Page, Section, records_of, seconds_against, timings_of  # noqa: E402
@@ -154,14 +156,35 @@ def test_small_races_all_peers_and_full_limits_are_of_contestants():
     }  # fmt: skip
     for plan in (FULL, SMALL):
         contestants = {*plan.exact_peers, *plan.cg_peers, *plan.growth_contestants, *plan.public_contestants}
-        assert {*plan.up_to, *plan.once} <= contestants
+        assert {*plan.up_to, *plan.above, *plan.rounds_of} <= contestants
         assert max(shape.interactions for shape in SMALL.growth) <= 2_000_100
 
 
+def test_whole_fits_are_timed_over_several_epochs_and_rounds(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.epochs.without_missing", list)
+    shape = Shape(30, 20, 100)
+    for plan in (FULL, SMALL):
+        lab = Lab(1, plan.rounds, 1.0, tmp_path)
+        names = ("spark exact nearest", "cmfrec exact", "irspack exact")
+        spark, cmfrec, irspack = epochs._jobs(lab, plan, names, shape, 64, curve=7)
+        assert (spark["epochs"] >= 5, spark["rounds"], spark["all_epochs"], spark["curve"]) == (True, 2, True, 0)
+        assert (cmfrec["epochs"] >= 5, cmfrec["rounds"], cmfrec["all_epochs"]) == (True, plan.rounds, True)
+        assert (irspack["all_epochs"], irspack["curve"]) == (False, 7)
+
+
+def test_irspack_by_blocks_is_raced_where_there_are_several():
+    for plan in (FULL, SMALL, QUICK):
+        for factors in (16, 64, 65, 128):
+            kept = plan.within_reach(("irspack iALS++",), factors)
+            assert kept == (["irspack iALS++"] if factors > 64 else [])
+
+
 def test_contestants_beyond_reach_are_left_out():
-    plan = replace(QUICK, up_to={"b": 64})
+    plan = replace(QUICK, up_to={"b": 64}, above={"c": 64})
     assert plan.within_reach(("a", "b"), 64) == ["a", "b"]
     assert plan.within_reach(("a", "b"), 65) == ["a"]
+    assert plan.within_reach(("a", "c"), 64) == ["a"]
+    assert plan.within_reach(("a", "c"), 65) == ["a", "c"]
 
 
 def test_a_plan_for_given_data():
@@ -224,6 +247,79 @@ def test_a_section_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
     assert set(record["section_seconds"]) == {"exact", "cg"}
     report.render(record, tmp_path / "again.md")
     assert (tmp_path / "again.md").read_text() == text.replace("results.json", "again.json")
+
+
+def test_what_there_is_no_time_for_is_named(tmp_path, monkeypatch):
+    machine = machine_record()
+    lab = Lab(1, 3, 1.0, tmp_path)
+    monkeypatch.setattr(lab, "run", lambda job: machine)
+
+    def attempt(job):
+        lab.deadline = 0.0  # long ago
+        return {"seconds": [1.0], "losses": []}
+
+    monkeypatch.setattr(lab, "_attempt", attempt)
+    jobs = [{"contestant": name, "curve": 0} for name in ("ours exact", "irspack exact")]
+
+    def measure(lab, plan):
+        return {"races": [records_of(lab.race(jobs, title)) for title in ("first", "second")]}
+
+    sections = {"exact": Section(measure, lambda page, record: None), "cg": Section(None, None)}
+    for module in ("bench.speed", "bench.report"):
+        monkeypatch.setattr(sys.modules[module], "SECTIONS", sections)
+    output = tmp_path / "results.md"
+    made = report.Report(output)
+    made.header(lab, QUICK)
+    run_sections(lab, QUICK, made, ["exact", "cg"])
+    record = read_json(output.with_suffix(".json"))
+    assert record["left_out"] == ["2 of 3 rounds of first", "3 of 3 rounds of second", "section `cg`"]
+    first, second = map(timings_of, record["sections"]["exact"]["races"])
+    assert [(len(each.rounds), each.failure) for each in first] == [(1, "")] * 2
+    assert {each.failure for each in second} == {"not run: the minutes were spent"}
+    text = output.read_text()
+    assert text.endswith(
+        "## Left out\n\nThe minutes given were spent before:\n\n* 2 of 3 rounds of first\n"
+        "* 3 of 3 rounds of second\n* section `cg`\n\n"
+    )
+    report.render(record, output)
+    assert output.read_text() == text
+
+
+def test_every_section_shows_races_that_had_no_time(tmp_path, monkeypatch):
+    lab = Lab(1, 2, 1.0, tmp_path, deadline=0.0)
+    monkeypatch.setattr(lab, "run", lambda job, **_: {"rates": [1.0]})
+    monkeypatch.setattr("bench.lists._factors_file", lambda lab, case: tmp_path / "factors.npz")
+    page = Page(tmp_path / "results.md")
+    for name in ("exact", "share", "threads", "growth", "kl", "lists", "objective", "cg", "public"):
+        SECTIONS[name].render(page, SECTIONS[name].measure(lab, QUICK))
+    assert page.markdown.count("not run: the minutes were spent") >= 20
+
+
+def test_reports_link_each_other_whatever_the_folder_holds(tmp_path):
+    page = Page(tmp_path / "RESULTS.md")
+    page.see_also()
+    assert page.markdown == (
+        "Other reports: [RESULTS-speed.md](RESULTS-speed.md), [RESULTS-speed-small.md](RESULTS-speed-small.md), "
+        "[RESULTS-lists.md](RESULTS-lists.md).\n\n"
+    )
+    other = Page(tmp_path / "mine.md")
+    other.see_also()
+    assert other.markdown == ""
+
+
+def test_factors_of_lists_are_those_of_this_code(tmp_path, monkeypatch):
+    lab, jobs = Lab(1, 1, 1.0, tmp_path), []
+    monkeypatch.setattr(lab, "run", lambda job: jobs.append(job) or True)
+    path = lists._factors_file(lab, QUICK.lists[0])
+    assert str(path) == jobs[0]["output"]
+    assert __version__ in path.name
+    path.touch()
+    assert lists._factors_file(lab, QUICK.lists[0]) == path
+    assert len(jobs) == 1
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "other.py").touch()
+    monkeypatch.setattr("implicit_wmf.__file__", str(tmp_path / "package" / "__init__.py"))
+    assert lists._factors_file(lab, QUICK.lists[0]) != path
 
 
 def test_without_matplotlib_there_are_tables_and_a_hint(tmp_path, monkeypatch):
@@ -329,12 +425,45 @@ def test_options_choose_the_plan(arguments, name):
         (["--rounds", 0], "0 is not a whole number of at least 1"),
         (["--small", "--quick"], "not allowed with argument"),
         (["--only", "everything"], "invalid choice: 'everything'"),
+        (["--output", "x.json"], "x.json is the path of a report and must end in .md"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(arguments, message, capsys):
     with pytest.raises(SystemExit):
         parsed(speed_command.add_speed, *arguments)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([], "RESULTS-speed.md"),
+        (["--small"], "RESULTS-speed-small.md"),
+        (["--quick"], "RESULTS-speed-quick.md"),
+        (["--only", "exact", "cg"], "RESULTS-speed-exact-cg.md"),
+        (["--small", "--factors", 64, 128], "RESULTS-speed-small-d64-d128.md"),
+        (["--data", "x/plays.npz"], "RESULTS-speed-plays.md"),
+    ],
+)
+def test_parts_do_not_replace_the_report_of_the_whole(arguments, name):
+    assert speed_command._file_name(parsed(speed_command.add_speed, *arguments)) == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "minutes"),
+    [([], None), (["--small"], 9), (["--small", "--minutes", 2.5], 2.5), (["--minutes", 0], 0)],
+)
+def test_minutes_are_those_given(arguments, minutes, tmp_path, monkeypatch):
+    labs = []
+    monkeypatch.setattr(Lab, "run", lambda self, job: machine_record())
+    monkeypatch.setattr(speed_command, "run_sections", lambda lab, *_: labs.append(lab))
+    speed_command.run_speed(parsed(speed_command.add_speed, *arguments, "--output", tmp_path / "r.md"))
+    deadline = labs[0].deadline
+    assert (deadline is None) if minutes is None else deadline - time.monotonic() == pytest.approx(60 * minutes, abs=30)
+
+
+def test_the_cache_is_the_users_own():
+    assert Path.home() in speed_command.CACHE.parents or "XDG_CACHE_HOME" in os.environ
 
 
 def test_data_that_is_not_there_ends_the_run_at_once(tmp_path):

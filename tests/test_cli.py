@@ -17,8 +17,10 @@ import pytest
 from conftest import COMPILED
 from scipy import sparse
 
-from implicit_wmf import WMF, Interactions, WMFConfig
+from implicit_wmf import WMF, Interactions, MostPopular, WMFConfig
+from implicit_wmf._wording import comparison_table
 from implicit_wmf.cli import main
+from implicit_wmf.evaluation import compare, evaluate, split_last
 
 
 @pytest.fixture
@@ -515,7 +517,7 @@ def test_fit_with_validation_keeps_the_best_epoch(run, purchases):
     best = values.index(max(values)) + 1
     assert f"after {best} epoch" in out
     assert f"the best of {len(values)}: ndcg@5 {max(values):.4f}\n" in out
-    assert "held out 120 pairs" in out
+    assert "held out 120 pairs\nvalidates on 40 users: 120 new pairs\n" in out
     early = purchases.day < 7
     np.testing.assert_array_equal(model.interactions.matrix.nnz, early.sum())
     purchases[early].to_csv("train.csv", index=False)
@@ -540,6 +542,8 @@ def test_fit_with_validation_keeps_the_best_epoch(run, purchases):
             "--validation-fraction: it has no effect with --validation",
         ),
         (("evaluate", "--split", "time"), "--split: a cut in time needs the column of times"),
+        (("evaluate", "--split", "time", "--test", "x.csv"), "--split: it has no effect with --test"),
+        (("fit", "-o", "m", "--time-budget", "-1"), "--time-budget: time_budget must be a finite number greater"),
         (("evaluate", "--split", "day", "--timestamp", "day"), "--split: 'day' is neither 'last' nor 'time'"),
         (("evaluate", "--metric", "auc", "--k", "5"), "--k: it has no effect with --metric"),
         (("tune", "-o", "t", "--validation", "purchases.csv", "--split", "time"), "--split: it has no effect with"),
@@ -605,8 +609,34 @@ def test_evaluate_with_metrics_of_ones_own(run, purchases):
     assert (code, err) == (0, "")
     assert re.search(r"^ +recall@3 +auc +coverage@5$", out, re.MULTILINE)
     assert re.search(r"^WMF +\d\.\d{4} \(\d\.\d{4}-\d\.\d{4}\) +\d\.\d{4} \(\S+\) +\d\.\d{4}$", out, re.MULTILINE)
-    code, _, err = run("evaluate", "purchases.csv", *FIT, "--metric", "racall@3")
-    assert (code, "'racall@3' is not known" in err) == (1, True)
+    for source in ("purchases.csv", "none.csv"):  # said before anything is read
+        code, _, err = run("evaluate", source, *FIT, "--metric", "racall@3")
+        assert (code, "'racall@3' is not known" in err) == (1, True)
+
+
+def test_evaluate_says_how_much_the_models_differ_on_the_same_users(run, purchases):
+    options = ("--factors", 2, "--random-state", 0, "-q")
+    code, out, _ = run("evaluate", "purchases.csv", *FIT, *options)
+    assert code == 0
+    train, test = split_last(purchases, user="who", item="what", value="n", test_fraction=0.2)
+    models = {"WMF": WMF(2, random_state=0).fit(train), "most popular": MostPopular().fit(train)}
+    last = compare(models, train, test).iloc[2:]
+    columns = zip(last.difference, last.difference_low, last.difference_high, strict=True)
+    expected = "".join(rf" +{value:.4f} \({low:.4f} to {high:.4f}\)" for value, low, high in columns)
+    assert re.search(f"^most popular less WMF{expected}$", out, re.MULTILINE)
+    assert out.endswith("differences are of the same users; one whose interval leaves out 0 tells two models apart\n")
+
+
+def test_tables_of_many_metrics_are_folded_and_count_all_users(purchases):
+    train, test = split_last(purchases, user="who", item="what", value="n", test_fraction=0.2)
+    names = ["auc", *(f"{name}@{k}" for name in ("recall", "ndcg") for k in (1, 5, 10))]
+    table = compare({"a": MostPopular().fit(train), "b": MostPopular().fit(train)}, train, test, metrics=names)
+    table.loc[table.metric == "auc", "users"] = 3  # the first metric is not defined for all
+    lines = comparison_table(table, train).splitlines()
+    assert max(map(len, lines)) <= 120
+    assert all(any(name in line for line in lines) for name in names)
+    assert "mean (95 % interval) over 40 users; left out: 0 without new items" in "\n".join(lines)
+    assert "differences" not in comparison_table(compare({"a": MostPopular().fit(train)}, train, test), train)
 
 
 TUNE = ("tune", "purchases.csv", *FIT, "--timestamp", "day", "--factors", 2, "--iterations", 3, "-q", "-o", "t")
@@ -618,7 +648,7 @@ def test_tune_writes_what_fit_and_evaluate_take(run, purchases):
     code, out, err = run(*command)
     assert code == 0
     assert err == "" or "pip install 'implicit_wmf[plot]'" in err
-    assert "validation: 80 pairs" in out  # of the 320 that the test part leaves
+    assert "validation: 80 pairs\nvalidates on 40 users: 80 new pairs\n" in out  # of the 320 that the test part leaves
     trials = pd.read_csv("t/trials.csv")
     assert trials.trial.tolist() == [0, 1, 2, 3, 4]
     best, default = re.search(r"^ndcg@5 (\S+) in trial \d of 5; (\S+) with the settings as given$", out, re.M).groups()
@@ -665,8 +695,14 @@ def test_tune_keeps_what_is_given(run, purchases):
     assert pd.read_csv("t/trials.csv").regularization.nunique() > 1
     code, _, err = run(*TUNE, "--trials", 4, *given, "--regularization", 1)
     assert (code, "all that would be searched is given" in err) == (1, True)
-    code, _, err = run(*TUNE, "--trials", 5, *given)
-    assert (code, "t/study.db was begun otherwise: trials was 4 and is now 5" in err) == (1, True)
+    code, _, err = run(*TUNE, "--trials", 3, *given)
+    assert (code, "has run 4 trials of a plan for 4, and a plan for 3" in err, "another --output" in err) == (
+        1, True, True,
+    )  # fmt: skip
+    code, _, err = run(*TUNE, "--trials", 4, *given, "--iterations", 4)
+    assert (code, "begun otherwise: config iterations was 3 and is now 4; use another storage" in err) == (1, True)
+    assert run(*TUNE, "--trials", 5, *given)[0] == 0  # goes on
+    assert len(pd.read_csv("t/trials.csv")) == 5
 
 
 def test_tune_says_how_it_ended(run, purchases, monkeypatch):
@@ -686,6 +722,43 @@ def test_tune_says_how_it_ended(run, purchases, monkeypatch):
     assert (code, "the time was up after 2 of 4 trials; the same command goes on from there\n" in out) == (0, True)
     assert run(*TUNE, "--trials", 4)[0] == 0
     assert len(fits) == 5
+
+
+def test_tune_whose_time_is_up_early_fits_the_best_so_far_once_more(run, purchases, monkeypatch):
+    pytest.importorskip("optuna")
+    clock = iter(range(1000))
+    monkeypatch.setattr("implicit_wmf.tuning.tuner.time.monotonic", lambda: next(clock))
+    early = (*TUNE, "--factors", 32, "--trials", 12, "--metric", "ndcg@5", "--timeout", 4)
+    code, out, _ = run(*early)
+    assert (code, "the time was up after 4 of 12 trials; the same command goes on from there\n" in out) == (0, True)
+    number, best = re.search(
+        r"^ndcg@5 (\S+) with the settings of trial (\d), tried with 16 factors and fitted once more with all; ",
+        out,
+        re.M,
+    ).group(2, 1)
+    written = json.loads(Path("t/config.json").read_text())
+    assert (int(number) > 0, written["factors"]) == (True, 32)
+    assert pd.read_csv("t/trials.csv").factors.tolist() == [32, 16, 16, 16]
+    train, rest = split_last(purchases, user="who", item="what", value="n", timestamp="day", test_fraction=0.2)
+    model = WMF.from_config(WMFConfig(**written)).fit(train)
+    assert evaluate(model, train, rest, metrics="ndcg@5")["value"][0] == pytest.approx(float(best), abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("none.csv",), 1, "there is no file none.csv"),
+        (("none.csv", "--metric", "ndgc@5"), 1, "'ndgc' in 'ndgc@5' is not known"),
+        (("none.csv", "--timeout", "-1"), 2, "for --timeout: timeout must be a finite number greater than 0, got -1"),
+        (("purchases.csv", *FIT, "--metric", "auc"), 1, "'auc' needs more than a list"),
+        (("purchases.csv", *FIT, "--timestamp", "when"), 1, "when"),
+    ],
+)
+def test_tune_leaves_no_folder_behind_a_mistake(run, purchases, arguments, code, message):
+    pytest.importorskip("optuna")
+    ended = run("tune", *arguments, "-q", "-o", "t")
+    assert (ended[0], message in ended[2]) == (code, True), ended
+    assert not Path("t").exists()
 
 
 def test_tune_refuses_folders_of_others_and_missing_optuna(run, purchases, monkeypatch):

@@ -3,10 +3,12 @@
 import dataclasses
 import gzip
 import hashlib
+import http.client
 import importlib
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -18,7 +20,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from implicit_wmf.errors import InputError
+from implicit_wmf.errors import InputError, MissingExtraError
 from implicit_wmf.evaluation import split_by_time
 from implicit_wmf.tables import read_events, read_interactions, read_table
 
@@ -240,6 +242,37 @@ class TestMovieLens:
                 with pytest.raises(InputError, match=rf"expected ml-1m with MD5 {md5}, met {right}; .*--force"):
                     movielens.main(command)
 
+    def test_where_no_checksum_is_looked_at_it_is_said(self, movielens, monkeypatch, tmp_path, capsys):
+        version = movielens.VERSIONS["1m"]
+        published = dataclasses.replace(version.published, md5={".zip": "0" * 32})
+        monkeypatch.setitem(movielens.VERSIONS, "1m", dataclasses.replace(version, published=published))
+        unpacked = tmp_path / "ratings.dat"
+        unpacked.write_text(self.content("1m"))
+        for source in (unpacked, tmp_path):
+            movielens.main(["1m", str(source), "-o", str(tmp_path / "out.npz")])
+            assert "checksum not checked: the publisher's is of the .zip file\n" in capsys.readouterr().out
+
+    def test_a_file_that_may_not_be_read_is_not_called_damaged(self, movielens, monkeypatch, tmp_path):
+        unpacked, out = tmp_path / "ratings.dat", str(tmp_path / "out.npz")
+        unpacked.write_text(self.content("1m"))
+        whole = Path.open
+
+        def refuse(path, *arguments, **options):
+            if path.parent == tmp_path:
+                raise PermissionError(13, "Permission denied", str(path))
+            return whole(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, "open", refuse)
+        message = r"^.*ratings\.dat cannot be read: Permission denied; mend its permissions$"
+        for source in (unpacked, tmp_path):
+            with pytest.raises(InputError, match=message):
+                movielens.main(["1m", str(source), "-o", out])
+        version = movielens.VERSIONS["1m"]
+        published = dataclasses.replace(version.published, md5={".dat": "0" * 32})
+        monkeypatch.setitem(movielens.VERSIONS, "1m", dataclasses.replace(version, published=published))
+        with pytest.raises(InputError, match=r"ratings\.dat cannot be read: Permission denied$"):
+            movielens.main(["1m", str(unpacked), "-o", out])
+
     def test_a_pair_rated_twice_is_refused(self, movielens, tmp_path):
         archive = self.archive(tmp_path, ratings=(*self.RATINGS[:3], (2, 30, 1, 5)))
         with pytest.raises(InputError, match=r"user 2 has rated item 30 more than once \(1 lines repeat a pair\)"):
@@ -312,6 +345,9 @@ class TestMovieLens:
         published = {name: version.published for name, version in script("movielens").VERSIONS.items()}
         lines = {"100k": 100_000, "1m": 1_000_209, "10m": 10_000_054, "20m": 20_000_263, "25m": 25_000_095}
         assert {name: one.lines for name, one in published.items()} == lines
+        # as in files.grouplens.org/datasets/movielens/ml-100k.zip.md5 and ml-1m.zip.md5
+        assert published["100k"].md5 == {".zip": "0e33842e24a9c977be4e0107933c0723"}
+        assert published["1m"].md5 == {".zip": "c4d9eecfca2ab87c1945afe126590906"}
         for one in published.values():
             assert one.url == f"https://files.grouplens.org/datasets/movielens/{one.name}.zip"
             assert re.fullmatch("[0-9a-f]{32}", one.md5[".zip"])
@@ -347,11 +383,41 @@ class TestDownload:
         msd.main([str(archive), "-o", str(tmp_path / "out.npz"), "--download"])
         assert len(cells(tmp_path / "out.npz")) == 3
 
-    def test_an_archive_is_fetched_whole(self, msd, archive, tmp_path, monkeypatch):
+    @pytest.fixture
+    def online(self, msd, archive, monkeypatch):
+        """Let the script fetch the archive, under a wrong checksum or none."""
         monkeypatch.undo()
         monkeypatch.syspath_prepend(str(SCRIPTS))
-        figures = {"url": archive.as_uri(), "lines": 3, "users": 2, "items": 2}
-        monkeypatch.setattr(msd, "PUBLISHED", dataclasses.replace(msd.PUBLISHED, **figures))
+
+        def go(md5=None):
+            figures = {"url": archive.as_uri(), "lines": 3, "users": 2, "items": 2, "md5": {".zip": md5} if md5 else {}}
+            monkeypatch.setattr(msd, "PUBLISHED", dataclasses.replace(msd.PUBLISHED, **figures))
+
+        return go
+
+    def test_what_has_another_checksum_is_not_kept(self, msd, archive, online, tmp_path, capsys):
+        right = hashlib.md5(archive.read_bytes()).hexdigest()
+        # a name without the suffix that checksums go by, too
+        for name in ("here.zip", "here"):
+            command = [str(tmp_path / name), "-o", str(tmp_path / "out.npz"), "--download"]
+            online("0" * 32)
+            with pytest.raises(InputError, match=rf"with MD5 0{{32}}, met {right}; try again, or take it .*--force"):
+                msd.main(command)
+            assert os.listdir(tmp_path) == ["publisher"]
+        command[0] = str(tmp_path / "here.zip")
+        msd.main([*command, "--force"])
+        assert f"met {right}" in capsys.readouterr().err
+        # kept because it was asked for; a later run says how to be rid of it
+        with pytest.raises(InputError, match=r"met .*; delete .*here\.zip and fetch it again, or take it"):
+            msd.main(command)
+        (tmp_path / "here.zip").unlink()
+        online(right)
+        msd.main(command)
+        assert len(cells(tmp_path / "out.npz")) == 3
+        assert "not checked" not in capsys.readouterr().out
+
+    def test_an_archive_is_fetched_whole(self, msd, archive, online, tmp_path):
+        online()
         here = tmp_path / "here.zip"
         msd.main([str(here), "-o", str(tmp_path / "out.npz"), "--download"])
         assert here.read_bytes() == archive.read_bytes()
@@ -366,6 +432,18 @@ class TestDownload:
     def test_a_short_answer_leaves_nothing(self, script, tmp_path, monkeypatch):
         self.answer(monkeypatch, b"half", "8")
         with pytest.raises(InputError, match=r"http://x announced 8 bytes and sent 4; try again"):
+            script("_source").download("http://x", tmp_path / "here.zip")
+        assert not os.listdir(tmp_path)
+
+    def test_a_broken_answer_in_chunks_leaves_nothing(self, script, tmp_path, monkeypatch):
+        class Answer(io.BytesIO):
+            headers = {}
+
+            def read(self, *_):
+                raise http.client.IncompleteRead(b"half", 4)
+
+        monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Answer())
+        with pytest.raises(InputError, match=r"^http://x cannot be fetched: IncompleteRead\(4 bytes read, 4 more exp"):
             script("_source").download("http://x", tmp_path / "here.zip")
         assert not os.listdir(tmp_path)
 
@@ -670,14 +748,20 @@ class TestNcf:
         monkeypatch.setattr(module, "CANDIDATES", dataclasses.replace(module.CANDIDATES, lines=2, items=5))
         return module
 
+    @pytest.fixture
+    def loose(self, ncf, monkeypatch):
+        """Take the digests of whatever is read for ours."""
+        monkeypatch.setattr(ncf, "check_contents", lambda *_: None)
+        return ncf
+
     def archive(self, folder, negatives="(0,2)\t3\t4\n(1,0)\t1\t1\t\n"):
         start = "neural_collaborative_filtering-master/Data"
         train = "0\t0\t5\t978300019\n0\t1\t4\t978300055\n1\t3\t3\t978300056\n"
         members = {f"{start}/ml-1m.train.rating": train, f"{start}/ml-1m.test.negative": negatives}
         return zipped(folder / "master.zip", **members)
 
-    def test_a_matrix_and_the_candidates(self, ncf, tmp_path):
-        ncf.main([str(self.archive(tmp_path)), "-o", str(tmp_path / "out.npz")])
+    def test_a_matrix_and_the_candidates(self, loose, tmp_path):
+        loose.main([str(self.archive(tmp_path)), "-o", str(tmp_path / "out.npz")])
         train = scipy.sparse.load_npz(tmp_path / "out.npz")
         assert train.toarray().tolist() == [[1, 1, 0, 0, 0], [0, 0, 0, 1, 0]]
         with np.load(tmp_path / "out.test.npz") as test:
@@ -687,8 +771,8 @@ class TestNcf:
                 "negatives": [[3, 4], [1, 1]],
             }
 
-    def test_tables_have_the_columns_of_the_matrix_form(self, ncf, tmp_path):
-        ncf.main([str(self.archive(tmp_path)), "-o", str(tmp_path / "out.parquet")])
+    def test_tables_have_the_columns_of_the_matrix_form(self, loose, tmp_path):
+        loose.main([str(self.archive(tmp_path)), "-o", str(tmp_path / "out.parquet")])
         train, test = pd.read_parquet(tmp_path / "out.parquet"), pd.read_parquet(tmp_path / "out.test.parquet")
         assert train[["user", "item", "rating"]].to_numpy().tolist() == [[0, 0, 5], [0, 1, 4], [1, 3, 3]]
         assert test.columns.tolist() == ["user", "item", "negatives"]
@@ -704,10 +788,70 @@ class TestNcf:
             ("(0,2)\t3\t4\n(1,0)\t1\t9\n", r"expected 5 items, met 10"),
         ],
     )
-    def test_what_is_not_the_split_is_refused(self, ncf, tmp_path, negatives, message):
+    def test_what_is_not_the_split_is_refused(self, loose, tmp_path, negatives, message):
         with pytest.raises(InputError, match=message):
-            ncf.main([str(self.archive(tmp_path, negatives)), "-o", str(tmp_path / "out.npz")])
+            loose.main([str(self.archive(tmp_path, negatives)), "-o", str(tmp_path / "out.npz")])
         assert os.listdir(tmp_path) == ["master.zip"]
+
+    def test_digests_do_not_depend_on_order_and_tell_negatives_apart(self, ncf, tmp_path, monkeypatch, capsys):
+        out = str(tmp_path / "out.npz")
+        # by hand: rows in order, negatives in order, 8 bytes a number
+        numbers = {ncf.TRAIN: [0, 0, 0, 1, 1, 3], ncf.TEST: [0, 2, 3, 4, 1, 0, 1, 1]}
+        digests = {
+            name: hashlib.sha256(b"".join(number.to_bytes(8, "little") for number in row)).hexdigest()
+            for name, row in numbers.items()
+        }
+        monkeypatch.setattr(ncf, "DIGESTS", digests)
+        for same in ("(0,2)\t3\t4\n(1,0)\t1\t1\n", "(1,0)\t1\t1\n(0,2)\t4\t3\n"):
+            ncf.main([str(self.archive(tmp_path, same)), "-o", out])
+        other = self.archive(tmp_path, "(0,2)\t3\t1\n(1,0)\t1\t4\n")
+        message = rf"ml-1m\.test\.negative: expected contents with our SHA-256 {digests[ncf.TEST]}, met .*; .*--force"
+        with pytest.raises(InputError, match=message):
+            ncf.main([str(other), "-o", out])
+        ncf.main([str(other), "-o", out, "--force"])
+        assert re.search(f"warning: {message}", capsys.readouterr().err)
+
+    @pytest.mark.skipif(not (DATA / "ml-1m-ncf").is_dir(), reason=f"no split of MovieLens 1M at {DATA}")
+    def test_the_published_split_has_our_digests(self, script, tmp_path):
+        train, test = (pd.read_parquet(DATA / "ml-1m-ncf" / f"{part}.parquet") for part in ("train", "test"))
+        drawn = np.stack(test["negatives"])
+        # in the authors' form; the copy has no ratings and times
+        rows = train.assign(rating=1, time=1)[["user", "item", "rating", "time"]]
+        rows.to_csv(tmp_path / "ml-1m.train.rating", sep="\t", header=False, index=False)
+        lines = (
+            "\t".join([f"({user},{item})", *map(str, negatives)]) + "\n"
+            for user, item, negatives in zip(test["user"], test["item"], drawn, strict=True)
+        )
+        (tmp_path / "ml-1m.test.negative").write_text("".join(lines))
+        out = tmp_path / "train.parquet"
+        script("ml_1m_ncf").main([str(tmp_path), "-o", str(out)])
+        np.testing.assert_array_equal(pd.read_parquet(out)[["user", "item"]], train)
+        made = pd.read_parquet(tmp_path / "test.parquet")
+        np.testing.assert_array_equal(made[["user", "item"]], test[["user", "item"]])
+        np.testing.assert_array_equal(np.stack(made["negatives"]), drawn)
+
+    def test_what_the_benchmark_says_to_run_makes_what_it_reads(self, loose, tmp_path, monkeypatch):
+        monkeypatch.syspath_prepend(str(ROOT))
+        data, quality_data = (importlib.import_module(f"bench.{name}") for name in ("data", "quality_data"))
+        monkeypatch.setenv("IMPLICIT_WMF_DATA", str(tmp_path / "my data"))
+        with pytest.raises(
+            InputError, match=r"there is no .*train\.parquet; set IMPLICIT_WMF_DATA .* or make it: "
+        ) as no:
+            data.ncf_files()
+        *make, command = str(no.value).split("or make it: ")[1].split(" && ")
+        assert [shlex.split(line) for line in make] == [["mkdir", "-p", str(tmp_path / "my data" / "ml-1m-ncf")]]
+        python, script, *arguments = shlex.split(command)
+        assert (python, script) == (sys.executable, str(SCRIPTS / "ml_1m_ncf.py"))
+        (tmp_path / "my data" / "ml-1m-ncf").mkdir(parents=True)
+        # instead of fetching it
+        self.archive(tmp_path).rename(arguments[0])
+        loose.main(arguments)
+        assert [path.name for path in data.ncf_files()] == ["train.parquet", "test.parquet"]
+        for source in ("ml-1m-ncf", "MovieLens 1M"):
+            counts = data.load(str(data.data_file(tmp_path / "cache", source)))
+            assert counts.toarray().tolist() == [[1, 1, 0], [0, 0, 1]]
+        problem = quality_data.load_problem(quality_data.Source("ml-1m-ncf"), tmp_path / "cache")
+        assert problem.counts.toarray().tolist() == [[1, 1, 0, 0, 0], [0, 0, 0, 1, 0]]
 
 
 class TestOnlineRetail:
@@ -722,33 +866,155 @@ class TestOnlineRetail:
         "Country": ["France", "France"],
     }
 
-    def test_the_archive_of_uci_serves_as_well_as_its_workbook(self, script, tmp_path, monkeypatch):
+    @pytest.fixture
+    def retail(self, script, monkeypatch):
+        module = script("online_retail")
+        monkeypatch.setattr(module, "PUBLISHED", dataclasses.replace(module.PUBLISHED, lines=2))
+        return module
+
+    def sheet(self, folder, name="shop.csv", **changes):
+        frame = pd.DataFrame(self.SHEET | changes)
+        path = folder / name
+        frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_csv(path, index=False)
+        return path
+
+    def test_the_archive_of_uci_serves_as_well_as_its_workbook(self, retail, tmp_path, monkeypatch):
         def read_excel(source, *, sheet_name, dtype):
-            content = source.read_bytes() if isinstance(source, Path) else source.read()
-            assert (content, sheet_name, dtype) == (b"the workbook", None, str)
+            assert (source.read(), sheet_name, dtype) == (b"the workbook", None, str)
             return {"Year 2009-2010": pd.DataFrame(self.SHEET), "Year 2010-2011": pd.DataFrame(self.SHEET)}
 
         monkeypatch.setattr("pandas.read_excel", read_excel)
         (tmp_path / "online_retail_II.xlsx").write_bytes(b"the workbook")
         archive = zipped(tmp_path / "online+retail+ii.zip", **{"online_retail_II.xlsx": "the workbook"})
-        for source in (archive, tmp_path / "online_retail_II.xlsx"):
-            lines = script("online_retail").read_source(source)
+        for source in (archive, tmp_path / "online_retail_II.xlsx", tmp_path):
+            lines = retail.read_source(retail.Source(source))
             assert lines["quantity"].tolist() == [12, 3, 12, 3]
             assert lines["customer"].isna().tolist() == [False, True, False, True]
 
-    @pytest.mark.parametrize("content", [b"cut short", None])
-    def test_another_archive_is_refused(self, script, tmp_path, content):
+    def test_a_workbook_without_openpyxl_is_said(self, retail, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "openpyxl", None)
+        workbook = zipped(tmp_path / "online_retail_II.xlsx", **{"xl/workbook.xml": "x", "[Content_Types].xml": "x"})
+        with pytest.raises(InputError, match=r"^Reading \.xlsx files needs openpyxl.* with: pip install openpyxl$"):
+            retail.main([str(workbook), "-o", str(tmp_path / "out.npz")])
+
+    @pytest.mark.parametrize(
+        "error", [KeyError("no [Content_Types].xml"), SyntaxError("no end\nof tag"), TypeError("x")]
+    )
+    def test_a_damaged_workbook_is_said_whatever_openpyxl_raises(self, retail, tmp_path, monkeypatch, error):
+        def read_excel(*_, **__):
+            raise error
+
+        monkeypatch.setattr("pandas.read_excel", read_excel)
+        (tmp_path / "shop.xlsx").write_bytes(b"x")
+        with pytest.raises(InputError, match=r"shop\.xlsx cannot be read: .*; fetch it again$"):
+            retail.main([str(tmp_path / "shop.xlsx"), "-o", str(tmp_path / "out.npz")])
+
+    def test_parquet_without_pyarrow_is_said(self, retail, tmp_path, monkeypatch):
+        source = self.sheet(tmp_path, "shop.parquet")
+        monkeypatch.setattr("pandas.read_parquet", lambda *_: (_ for _ in ()).throw(ImportError("no pyarrow")))
+        with pytest.raises(MissingExtraError, match=r"Reading Parquet files needs pyarrow.*implicit_wmf\[parquet\]"):
+            retail.main([str(source), "-o", str(tmp_path / "out.npz")])
+
+    @pytest.mark.parametrize("name", ["shop.csv", "shop.csv.gz", "shop.parquet"])
+    def test_a_matrix_and_a_table_with_names(self, retail, tmp_path, name):
+        source = self.sheet(tmp_path, name, StockCode=["85048a", "22350"])
+        retail.main([str(source), "-o", str(tmp_path / "out.npz")])
+        assert by_id(tmp_path / "out.npz") == {(13085, "85048A"): 12}
+        names = read_table(tmp_path / "out.items.csv", ["item", "name"])
+        assert names.to_numpy().tolist() == [["85048A", "LIGHTS"]]
+        retail.main([str(source), "-o", str(tmp_path / "out.parquet")])
+        frame = pd.read_parquet(tmp_path / "out.parquet")
+        assert frame.columns.tolist() == ["user", "item", "quantity", "timestamp"]
+        assert frame.iloc[0].tolist() == [13085, "85048A", 12, pd.Timestamp("2009-12-01 07:45:00")]
+
+    def test_the_number_of_lines_is_ucis(self, script, tmp_path, capsys):
+        module, out = script("online_retail"), tmp_path / "out.npz"
+        command = [str(self.sheet(tmp_path)), "-o", str(out)]
+        with pytest.raises(
+            InputError, match=r"not Online Retail II as published: expected 1,067,371 lines, met 2; .*--fo"
+        ):
+            module.main(command)
+        assert not out.exists()
+        module.main([*command, "--force"])
+        assert "met 2" in capsys.readouterr().err
+
+    def test_the_shipped_file_is_not_written_unless_named(self, retail, tmp_path, capsys):
+        source = self.sheet(tmp_path)
+        with pytest.raises(SystemExit):
+            retail.main([str(source), "--tables"])
+        assert "the following arguments are required: -o/--out" in capsys.readouterr().err
+        for wrong in (["out.parquet"], ["out.npz", "--min-user", "2"]):
+            with pytest.raises(InputError, match=r"--tables writes an \.npz of all purchases"):
+                retail.main([str(source), "--tables", "-o", *wrong])
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("shop.csv", b"", r"shop\.csv cannot be read: No columns to parse"),
+            ("shop.csv", b"\xff\xfe\x00", r"shop\.csv cannot be read: 'utf-8' codec"),
+            ("shop.csv", b"a,b\n1,2,3\n1,2,3,4,5\n", r"shop\.csv cannot be read: Error tokenizing"),
+            ("shop.csv", b"a,b\n1,2\n", r"SOURCE has no column for \['customer', .*; its columns are \['a', 'b'\]"),
+            ("shop.csv.gz", b"no", r"shop\.csv\.gz cannot be read .*damaged or cut short"),
+            ("shop.parquet", b"no", r"shop\.parquet cannot be read"),
+            ("shop.xlsx", b"no", r"shop\.xlsx cannot be read: Excel file format cannot be determined"),
+        ],
+    )
+    def test_what_is_no_table_of_lines_is_said_in_one(self, retail, tmp_path, name, content, message):
+        source = tmp_path / name
+        source.write_bytes(content)
+        with pytest.raises(InputError, match=message) as caught:
+            retail.main([str(source), "-o", str(tmp_path / "out.npz")])
+        assert "\n" not in str(caught.value)
+        assert os.listdir(tmp_path) == [name]
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            (
+                {"Quantity": ["12", "x"]},
+                r"column 'Quantity' cannot be taken for quantity: Unable to parse string .x.",
+            ),
+            ({"Quantity": ["12", "1.5"]}, r"column 'Quantity' cannot be taken for quantity"),
+            ({"Quantity": [None, "1"]}, r"column 'Quantity' is empty in line 1 below the header"),
+            ({"InvoiceDate": ["2009-12-01", "soon"]}, r"column 'InvoiceDate' cannot be taken for time"),
+            ({"InvoiceDate": ["2009-12-01 07:00:00", None]}, r"column 'InvoiceDate' is empty in line 2"),
+            ({"Customer ID": ["a", "b"]}, r"column 'Customer ID' cannot be taken for customer"),
+            ({"Customer ID": [None, None]}, r"no line of .*shop\.csv is a purchase that was kept"),
+        ],
+    )
+    def test_columns_of_other_things_are_named(self, retail, tmp_path, changes, message):
+        source = self.sheet(tmp_path, **changes)
+        with pytest.raises(InputError, match=message) as caught:
+            retail.main([str(source), "-o", str(tmp_path / "out.npz")])
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [(b"cut short", r"other\.zip cannot be read .*damaged"), (None, r"other\.zip holds no online_retail_II\.xlsx")],
+    )
+    def test_another_archive_is_refused(self, retail, tmp_path, content, message):
         archive = zipped(tmp_path / "other.zip", **{"other.csv": "x"})
         if content is not None:
             archive.write_bytes(content)
-        with pytest.raises(InputError, match=r"other\.zip is no archive with online_retail_II\.xlsx; fetch it again"):
-            script("online_retail").read_source(archive)
+        with pytest.raises(InputError, match=message):
+            retail.main([str(archive), "-o", str(tmp_path / "out.npz")])
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in SCRIPTS.glob("[a-z]*.py")))
+SCRIPT_NAMES = sorted(path.stem for path in SCRIPTS.glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("name", SCRIPT_NAMES)
 def test_every_script_tells_its_usage_and_the_terms(name):
     command = [sys.executable, SCRIPTS / f"{name}.py", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "usage:" in done.stdout
-    if name != "online_retail":
-        assert "--download" in done.stdout and "Terms:" in done.stdout
+    assert "--download" in done.stdout and "Terms:" in done.stdout
+
+
+@pytest.mark.parametrize("name", SCRIPT_NAMES)
+def test_every_script_says_in_one_line_that_there_is_no_source(name, tmp_path):
+    version = {"movielens": ["1m"], "lightgcn": ["gowalla"]}.get(name, [])
+    command = [sys.executable, SCRIPTS / f"{name}.py", *version, tmp_path / "no.zip", "-o", tmp_path / "out.npz"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"error: there is no {tmp_path}/no.zip; check the name, or fetch it there")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,9 @@ from implicit_wmf.errors import InputError
 
 # The package's name for the function hides its module.
 MODULE = sys.modules["implicit_wmf.datasets.synthetic"]
-SCRIPT = Path(__file__).parents[1] / "data_scripts" / "online_retail.py"
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("IMPLICIT_WMF_DATA", ROOT.parent / "shared" / "data"))
+SHIPPED = ROOT / "implicit_wmf" / "datasets" / "online_retail.npz"
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +29,9 @@ def purchases() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("online_retail_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "data_scripts"))
+        return importlib.import_module("online_retail")
 
 
 def source(*lines: tuple) -> pd.DataFrame:
@@ -171,7 +173,7 @@ class TestScript:
         assert tables["line_quantity"].tolist() == [2, 1, 70_000]
 
     @pytest.mark.parametrize("columns", ["uci", "kaggle", "snake"])
-    def test_main_writes_the_same_bytes_from_every_spelling(self, script, tmp_path, monkeypatch, capsys, columns):
+    def test_main_writes_the_same_bytes_from_every_spelling(self, script, tmp_path, capsys, columns):
         lines = source(("11", 7, "10001", "CUP", 2, 3), ("12", None, "10001", "CUP", 2, 1), ("13", 8, "9", "?", 1, 2))
         lines.to_csv(tmp_path / "uci.csv", index=False)
         old = {"Invoice": "InvoiceNo", "Customer ID": "CustomerID"}
@@ -179,15 +181,29 @@ class TestScript:
         snake = {"Customer ID": "customer_id", "StockCode": "stock_code", "InvoiceDate": "timestamp"}
         lines.rename(columns=snake).rename(columns=str.lower).to_csv(tmp_path / "snake.csv", index=False)
         for name in ("uci", columns):
-            out = str(tmp_path / f"{name}.npz")
-            monkeypatch.setattr(sys, "argv", ["online_retail.py", str(tmp_path / f"{name}.csv"), "-o", out])
-            script.main()
+            script.main([str(tmp_path / f"{name}.csv"), "-o", str(tmp_path / f"{name}.npz"), "--tables", "--force"])
         assert (tmp_path / f"{columns}.npz").read_bytes() == (tmp_path / "uci.npz").read_bytes()
         assert "1 lines kept: 1 customers, 1 products, 1 invoices" in capsys.readouterr().out
 
-    def test_refuses_a_source_it_cannot_read(self, script):
-        with pytest.raises(InputError, match=r"SOURCE shop\.txt ends in '\.txt'; give a \.xlsx, \.csv or \.parquet"):
-            script.read_source(Path("shop.txt"))
+    @pytest.mark.skipif(
+        not (DATA / "online_retail_ii.parquet").is_file(), reason=f"no copy of Online Retail II at {DATA}"
+    )
+    def test_the_shipped_file_is_what_the_script_makes(self, script, tmp_path):
+        copy, out = DATA / "online_retail_ii.parquet", tmp_path / "made.npz"
+        with pytest.raises(InputError, match=r"expected 1,067,371 lines, met 1,034,220; .*--force"):
+            script.main([str(copy), "-o", str(out), "--tables"])
+        script.main([str(copy), "-o", str(out), "--tables", "--force"])
+        with np.load(out) as made, np.load(SHIPPED) as shipped:
+            assert made.files == shipped.files
+            for name in made.files:
+                assert made[name].dtype == shipped[name].dtype
+                np.testing.assert_array_equal(made[name], shipped[name])
+
+    def test_refuses_a_source_it_cannot_read(self, script, tmp_path):
+        shop = tmp_path / "shop.txt"
+        shop.write_text("x")
+        with pytest.raises(InputError, match=r"shop\.txt ends in '\.txt'; give a \.xlsx, \.csv or \.parquet"):
+            script.main([str(shop), "-o", str(tmp_path / "out.npz")])
         with pytest.raises(InputError, match=r"no column for \['quantity', 'time'\]; its columns are \['Invoice'"):
             script.normalize_columns(source(("1", 7, "10001", "CUP", 1, 0)).drop(columns=["Quantity", "InvoiceDate"]))
 

@@ -295,7 +295,7 @@ def test_auc_of_a_fitted_model_is_that_of_its_lists():
 def test_auc_reports_what_a_model_returns_wrongly(train, held_out):
     model = Ranked(np.full((6, 5), np.nan))
     with pytest.raises(
-        InputError, match="model 'bad': rank_counts: 3 targets have a NaN score, the first item 2 in row 0"
+        InputError, match="model 'bad': rank_counts: the user factors hold nan in row 0: the model's factors may have"
     ):
         compare({"bad": model}, train, held_out, metrics="auc")
     with pytest.raises(InputError, match=r"ids of shape \(2, 3\); asked for were \(2, 5\)"):
@@ -353,9 +353,119 @@ def test_refuses_nan_scores_wrong_shapes_and_types(train, held_out):
 def test_refuses_train_and_test_that_do_not_match(train, held_out):
     with pytest.raises(InputError, match=r"train has shape \(6, 5\) and test \(6, 4\)"):
         evaluate(Lists(GOOD), train, as_interactions(TEST[:, :4]))
-    renamed = Interactions.from_matrix(held_out.matrix, users=pd.Index(list("abcdef")))
+    one, other = (Interactions.from_matrix(held_out.matrix, users=pd.Index(list(ids))) for ids in ("abcdef", "abcdfe"))
     with pytest.raises(InputError, match="train.users and test.users hold different ids"):
-        evaluate(Lists(GOOD), train, renamed)
+        evaluate(Lists(GOOD), one, other)
+
+
+def test_matrices_are_taken_as_fit_takes_them(train, held_out):
+    named = Interactions.from_matrix(TRAIN, users=list("abcdef"), items=list("vwxyz"))
+    expected = evaluate(Lists(GOOD), train, held_out, metrics="mrr@3")
+    for parts in ((TRAIN, TEST), (csr_array(TRAIN), held_out), (named, held_out), (named, TEST)):
+        pd.testing.assert_frame_equal(evaluate(Lists(GOOD), *parts, metrics="mrr@3"), expected)
+    assert evaluate_users(Lists(GOOD), named, TEST, metrics="mrr@3")["user"].tolist() == ["a", "b"]
+    with pytest.raises(InputError, match=r"test: met a table \(DataFrame\)"):
+        evaluate(Lists(GOOD), train, pd.DataFrame(TEST))
+    with pytest.raises(InputError, match="train: "):
+        evaluate(Lists(GOOD), "train", held_out)
+
+
+def test_refuses_what_was_fitted_on_other_rows_or_columns(train, held_out):
+    named = {"users": list("abcdef"), "items": list("vwxyz")}
+    names = Interactions.from_matrix(TRAIN, **named)
+    model = MostPopular().fit(names)
+    evaluate(model, names, held_out)
+    evaluate(model, train, held_out)  # without ids, by position
+    for side in named:
+        other = Interactions.from_matrix(TRAIN, **(named | {side: named[side][::-1]}))
+        for measure in (evaluate, evaluate_users):
+            with pytest.raises(InputError, match=f"train.{side} are other ids than those that the model was fitted on"):
+                measure(model, other, held_out)
+        with pytest.raises(InputError, match=f"model 'popular': train.{side} are other ids"):
+            compare({"popular": model}, other, held_out)
+    with pytest.raises(InputError, match="train has 6 users, but the model was fitted on 4; evaluate it on the users"):
+        evaluate(MostPopular().fit(TRAIN[:4]), train, held_out)
+    with pytest.raises(InputError, match="train has 5 items, but the model was fitted on 3"):
+        evaluate(WMF(2, iterations=1).fit(TRAIN[:, :3]), train, held_out)
+    with pytest.raises(NotFittedError, match="this MostPopular has no factors yet"):
+        evaluate(MostPopular(), train, held_out)
+    with pytest.raises(NotFittedError, match="model 'new': this MostPopular has no factors yet"):
+        compare({"new": MostPopular()}, train, held_out)
+    foreign = Lists(GOOD)
+    foreign.interactions = "of another kind"
+    evaluate(foreign, train, held_out, metrics="hit@1")
+
+
+def test_refuses_what_is_no_model_or_no_metric(train, held_out):
+    with pytest.raises(InputError, match="the model, of type object, has no recommend; give a fitted model"):
+        evaluate(object(), train, held_out)
+    with pytest.raises(
+        InputError, match=r"the model is the class MostPopular; give .* such as MostPopular\(\).fit\(train\)"
+    ):
+        evaluate(MostPopular, train, held_out)
+    with pytest.raises(InputError, match="model 'one': the model, of type object, has no recommend"):
+        compare({"one": object()}, train, held_out)
+    with pytest.raises(InputError, match=r"models is of list; give the models by name, as \{'name': model\}"):
+        compare([Lists(GOOD)], train, held_out)
+    for metrics in (5, None):
+        with pytest.raises(InputError, match=f"metrics is {metrics}; give a name such as 'ndcg@10', or several"):
+            evaluate(Lists(GOOD), train, held_out, metrics=metrics)
+
+
+@pytest.mark.parametrize("weighting", ["raw", "linear"])
+def test_removed_cells_can_be_asked_for_with_train_as_what_is_known(weighting):
+    train, test, _ = noisy_models()
+    dense, hidden = train.matrix.toarray(), test.matrix.toarray() > 0
+    cells = np.where(hidden, 0.0, dense) if weighting == "raw" else dense + hidden
+    stored = (dense > 0) | hidden
+    data = csr_array((cells[stored], np.nonzero(stored)), shape=dense.shape)
+    confidence = csr_array((np.where(hidden, 0.0, 2.0)[stored], np.nonzero(stored)), shape=dense.shape)
+    model = WMF(4, weighting=weighting, iterations=2, random_state=0)
+    model.fit(data, **({} if weighting == "raw" else {"confidence": confidence}))
+    with pytest.raises(InputError, match="no user can be evaluated"):
+        evaluate(model, model.interactions, test)
+    fewer = test.matrix.copy()
+    fewer.data[:] = np.arange(fewer.nnz) % 2  # half of what was hidden is asked for, though all is stored in train
+    with pytest.raises(InputError, match="no user can be evaluated"):
+        evaluate(model, model.interactions, Interactions.from_matrix(fewer))
+    other = Interactions.from_matrix(~(dense > 0) & ~hidden)
+    with pytest.raises(InputError, match="is stored in train .* give as train what is known, without those pairs"):
+        evaluate(model, model.interactions, other, metrics="hit@20")
+    table = evaluate(model, train, test, metrics=["recall@20", "auc"])
+    ids, _ = model.recommend(np.arange(80), N=20)
+    found = np.take_along_axis(hidden, np.maximum(ids, 0), axis=1) & (ids >= 0)
+    some = hidden.any(axis=1) & (dense > 0).any(axis=1)
+    assert table["value"][0] == pytest.approx((found.sum(axis=1) / np.maximum(hidden.sum(axis=1), 1))[some].mean())
+
+
+class Counting(Lists):
+    """Notes the lengths that it is asked for."""
+
+    def recommend(self, users, N=10, filter_already_liked_items=True):
+        self.length = N
+        return super().recommend(users, N, filter_already_liked_items)
+
+
+def test_lists_longer_than_the_catalogue_are_not_asked_for(train, held_out):
+    lists = np.pad(np.array(GOOD), ((0, 0), (0, 2)), constant_values=-1)
+    model = Counting(lists)
+    names = ["recall", "capped_recall", "precision", "ndcg", "map", "mrr", "hit", "popularity_rank", "coverage", "gini"]
+    table = evaluate(model, train, held_out, metrics=[f"{name}@2000000000" for name in names])
+    assert model.length == 5
+    short = evaluate(model, train, held_out, metrics=[f"{name}@5" for name in names])
+    expected = short["value"].to_numpy().copy()
+    expected[2] *= 5 / 2e9  # precision divides by the cut-off
+    np.testing.assert_allclose(table["value"], expected, rtol=1e-12)
+
+
+def test_long_lists_are_asked_for_a_few_users_at_a_time(monkeypatch):
+    train, test, (model, _) = noisy_models()
+    metrics = ["ndcg@20", "gini@7", "popularity_rank@3", "map@1"]
+    expected = evaluate(model, train, test, metrics=metrics)
+    model.asked.clear()
+    monkeypatch.setattr("implicit_wmf.evaluation.measuring._ENTRIES", 65)
+    pd.testing.assert_frame_equal(evaluate(model, train, test, metrics=metrics), expected, check_exact=True)
+    assert max(model.asked) == 3
 
 
 def test_refuses_to_average_over_nobody(train):

@@ -221,6 +221,8 @@ def test_parse_names_the_known_metrics():
         parse_metric("roc")
     with pytest.raises(InputError, match="k in 'ndcg@0' must be at least 1"):
         parse_metric("ndcg@0")
+    with pytest.raises(InputError, match="must be at least 1, and below 2"):
+        parse_metric(f"ndcg@{2**31}")
     with pytest.raises(InputError, match="'auc@5' has a cut-off, but auc looks at the whole catalogue; name it 'auc'"):
         parse_metric("auc@5")
 
@@ -240,6 +242,75 @@ def test_refuses_no_metrics_one_twice_and_short_lists():
         score_lists(ids, *targets, ["ndcg@2", "hit@1", "ndcg@2"])
     with pytest.raises(InputError, match=r"recall@3 needs lists of 3 ids, but ids has shape \(1, 2\)"):
         score_lists(ids, *targets, ["hit@1", "recall@3"])
+
+
+LISTS = {"ids": [[3, 1], [0, 2]], "indptr": [0, 2, 3], "indices": [1, 5, 2]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ids": [[3, 1], [0, 2], [0, 1]]}, "indptr has 3 places for lists of 3 users; 4 are needed"),
+        ({"ids": [[3.0, 1.0], [0.0, 2.0]]}, r"ids must be whole numbers \(positions, not raw ids\), got float64"),
+        ({"ids": [3, 1]}, r"ids must be a 2-D array of positions, got one of shape \(2,\)"),
+        ({"ids": [[3, 1], [2, 2]]}, "ids: item 2 is in list 1 a second time, at rank 2; list each item once"),
+        ({"indptr": [0, 10**9, 3]}, "indptr falls from 1000000000 to 3 after position 1"),
+        ({"indptr": [0, 2, 10**9]}, "indptr runs from 0 to 1000000000; it must run from 0 to 3, the indices"),
+        ({"indptr": [1, 2, 3]}, "indptr runs from 1 to 3; it must run from 0 to 3"),
+        ({"indptr": [-5, 2, 3]}, "indptr holds -5 at position 0; 0 is the least"),
+        ({"indptr": [0.0, 2.0, 3.0]}, "indptr must be whole numbers"),
+        ({"indices": [1, 5, -1]}, "indices holds -1 at position 2; 0 is the least"),
+        ({"indices": [1.5, 5, 2]}, "indices must be whole numbers"),
+        ({"indices": [5, 5, 2]}, "indices: row 0 names item 5 more than once; name it once"),
+        ({"indices": [[1, 5, 2]]}, r"indices must be a 1-D array of positions, got one of shape \(1, 3\)"),
+    ],
+)
+def test_refuses_lists_and_targets_that_compiled_loops_cannot_read(change, message):
+    arrays = {name: np.array(array) for name, array in (LISTS | change).items()}
+    with pytest.raises(InputError, match=message):
+        score_lists(**arrays, metrics="recall@2")
+    if "a second time" not in message:
+        with pytest.raises(InputError, match=message):
+            metrics_module.hit_matrix(**arrays)
+
+
+def test_refuses_lists_of_several_lengths():
+    with pytest.raises(InputError, match="ids must be a 2-D array of positions"):
+        score_lists([[3, 1], [0]], [0, 2, 3], [1, 5, 2], "hit@1")
+
+
+def test_lists_of_nobody_and_targets_of_nobody():
+    assert score_lists(np.empty((0, 3), int), [0], [], "hit@2")["hit@2"].size == 0
+    assert np.isnan(score_lists([[1, -1], [-1, -1]], [0, 0, 0], [], "hit@2")["hit@2"]).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("hits", "relevant", "k", "message"),
+    [
+        (np.ones((4, 3), bool), [3] * 4, 50, "k is 50; give a whole number from 1 to 3, the ranks that hits has"),
+        (np.ones((4, 3), bool), [3] * 4, 0, "k is 0; give"),
+        (np.ones((4, 3), bool), [3] * 4, 1.5, "k is 1.5; give"),
+        (np.ones((4, 3), bool), [3] * 3, 2, "relevant has 3 numbers for hits of 4 users; give one for each"),
+        (np.ones((4, 3), bool), [3, 3, 3, -1], 2, "relevant holds -1 at position 3; 0 is the least"),
+        (np.ones((4, 3), bool), [3.0] * 4, 2, "relevant must be whole numbers"),
+        (np.ones((4, 3), bool), [3, 2, 3, 3], 2, "hits: user 1 has 3 hits, but 2 relevant items"),
+        (np.ones((4, 3)), [3] * 4, 2, r"hits must be booleans \(users, N\), as of `hit_matrix`, got float64"),
+        (np.ones(4, bool), [3] * 4, 1, "hits must be booleans"),
+    ],
+)
+def test_single_metrics_refuse_what_they_cannot_read(name, hits, relevant, k, message):
+    with pytest.raises(InputError, match=message):
+        METRICS[name](hits, np.array(relevant), k)
+
+
+def test_single_metrics_are_those_of_lists():
+    lists, targets = random_lists()
+    indptr, indices = to_csr(targets)
+    hits = metrics_module.hit_matrix(lists, indptr, indices)
+    for name in NAMES:
+        expected = score_lists(lists, indptr, indices, f"{name}@7")[f"{name}@7"]
+        np.testing.assert_array_equal(METRICS[name](hits, np.diff(indptr), 7), expected)
 
 
 def test_popularity_ranks_by_hand():

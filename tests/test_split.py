@@ -250,8 +250,19 @@ def test_a_cut_is_compared_in_utc_and_refused_without_the_time_zone_of_the_colum
     frame["when"] = pd.to_datetime(["2011-12-01 00:30", "2011-12-01 01:30"]).tz_localize("Europe/Berlin")
     _, test = split_by_time(frame, **NAMES, cut=pd.Timestamp("2011-12-01", tz="UTC"))
     assert {line for _, _, line in line_numbers(test)} == {1}
-    with pytest.raises(InputError, match="'2011-12-01' without a time zone, but the times are in Europe/Berlin"):
-        split_by_time(frame, **NAMES, cut="2011-12-01")
+    for table in (frame, pl.from_pandas(frame), pa.Table.from_pandas(frame)):
+        with pytest.raises(InputError, match="'2011-12-01' without a time zone, but the times are in Europe/Berlin"):
+            split_by_time(table, **NAMES, cut="2011-12-01")
+
+
+def test_a_cut_with_a_time_zone_is_refused_where_the_times_have_none():
+    frame = make_frame([("a", "x", 0), ("a", "y", 1)])
+    frame["when"] = pd.to_datetime(["2011-12-01 00:30", "2011-12-01 01:30"])
+    _, test = split_by_time(frame, **NAMES, cut="2011-12-01 01:00")
+    assert {line for _, _, line in line_numbers(test)} == {1}
+    for table in (frame, pl.from_pandas(frame), pa.Table.from_pandas(frame)):
+        with pytest.raises(InputError, match="with a time zone, but the times have none; give a cut without"):
+            split_by_time(table, **NAMES, cut="2011-12-01 01:00+01:00")
 
 
 @pytest.mark.parametrize("split", [split_by_time, split_last])
@@ -287,6 +298,16 @@ def test_new_pairs_refuses_other_shapes_and_ids():
     train = Interactions.from_matrix(np.eye(3))
     with pytest.raises(InputError, match=r"train has shape \(3, 3\) and test \(2, 3\)"):
         new_pairs(Interactions.from_matrix(np.eye(2, 3)), train)
-    other = Interactions.from_matrix(np.eye(3), items=pd.Index([2, 1, 0]))
+    one, other = (Interactions.from_matrix(np.eye(3), items=pd.Index(ids)) for ids in ([0, 1, 2], [2, 1, 0]))
     with pytest.raises(InputError, match=r"train.items and test.items hold different ids or another order"):
-        new_pairs(other, train)
+        new_pairs(other, one)
+
+
+def test_new_pairs_takes_what_has_no_ids_by_position():
+    named = Interactions.from_matrix(np.ones((2, 2)), users=["ann", "bob"])
+    fresh = new_pairs(named, np.eye(2))
+    assert fresh.matrix.toarray().tolist() == [[0, 1], [1, 0]]
+    assert list(fresh.users) == ["ann", "bob"]
+    assert new_pairs(np.eye(2), named).nnz == 0
+    with pytest.raises(InputError, match="test: matrix: expected 2 dimensions"):
+        new_pairs(np.ones(3), named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -185,31 +186,32 @@ def test_every_user_is_as_likely_to_be_held_out_unless_too_small():
 
 @pytest.mark.parametrize("options", [{}, {"within_users": True}])
 def test_random_split_is_seeded(options):
-    check_seeds(lambda data, seed: split_random(data, random_state=seed, **options))
+    check_seeds(partial(split_random, **options))
 
 
 @pytest.mark.parametrize("split", [leave_one_out, split_users])
 def test_splits_are_seeded(split):
-    check_seeds(lambda data, seed: split(data, random_state=seed))
+    check_seeds(split)
 
 
 def check_seeds(split):
     data = Interactions.from_matrix(np.arange(1.0, 1201.0).reshape(40, 30))
-    first = split(data, 3)
+    first = split(data, random_state=3)
 
     def same(parts):
         return all(pairs_of(one) == pairs_of(other) for one, other in zip(first, parts, strict=True))
 
-    assert same(split(data, 3))
-    assert same(split(data, np.int64(3)))
-    assert same(split(data, np.random.default_rng(3)))
-    assert not same(split(data, 4))
-    generator = np.random.default_rng(3)
-    split(data, generator)
-    assert not same(split(data, generator))
-    assert not all(
-        pairs_of(one) == pairs_of(other) for one, other in zip(split(data, None), split(data, None), strict=True)
+    assert same(split(data, random_state=3))
+    assert same(split(data, random_state=np.int64(3)))
+    assert all(
+        pairs_of(one) == pairs_of(other) for one, other in zip(split(data), split(data, random_state=0), strict=True)
     )
+    assert same(split(data, random_state=np.random.default_rng(3)))
+    assert not same(split(data, random_state=4))
+    generator = np.random.default_rng(3)
+    split(data, random_state=generator)
+    assert not same(split(data, random_state=generator))
+    assert not any(same(split(data, random_state=None)) for _ in range(2))
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -33,7 +33,7 @@ def test_values_that_nobody_has():
 def test_every_resample_is_of_as_many_users_with_replacement():
     # in base 7 each digit of the sum says how often one of the 6 users was drawn
     values = 7.0 ** np.arange(6)
-    sums = np.rint(6 * resampled_means(values[None], 4000, seed=1)[:, 0]).astype(int)
+    sums = np.rint(6 * resampled_means(values[None], np.ones(6), 4000, seed=1)[:, 0]).astype(int)
     times = sums[:, None] // 7 ** np.arange(6) % 7
     assert (times.sum(axis=1) == 6).all()
     np.testing.assert_allclose(times.mean(axis=0), 1, atol=0.07)  # five standard deviations
@@ -68,6 +68,37 @@ def test_metrics_of_the_same_users_share_their_draws():
     assert table["low"][2] == pytest.approx(alone["low"].item(), rel=1e-12)
 
 
+def test_users_with_several_values_are_drawn_whole():
+    rng = np.random.default_rng(1)
+    own = rng.random(60)
+    whose = rng.permutation(np.repeat(np.arange(60), rng.integers(1, 9, 60)))
+    values = {"a": own[whose] + 0.01 * rng.random(whose.size), "b": rng.random(whose.size)}
+    table = summarise(values, clusters=whose, bootstrap=4000)
+    assert table["users"].tolist() == [60, 60]
+    for place, (name, each) in enumerate(values.items()):
+        assert table["value"][place] == pytest.approx(each.mean(), rel=1e-12)
+        users = [each[whose == user] for user in range(60)]
+        drawn = (np.concatenate([users[user] for user in rng.integers(0, 60, 60)]).mean() for _ in range(4000))
+        expected = np.quantile(list(drawn), [0.025, 0.975])
+        width = expected[1] - expected[0]
+        np.testing.assert_allclose(table.loc[place, ["low", "high"]].astype(float), expected, atol=width / 20)
+        assert table["standard_error"][place] == pytest.approx(width / 3.92, rel=0.1), name
+    naive = summarise(values, bootstrap=0)["standard_error"]
+    assert table["standard_error"][0] > 1.8 * naive[0]  # what was said before: values of one user told twice
+
+
+def test_users_of_one_value_each_are_not_changed_by_their_numbers():
+    rng = np.random.default_rng(1)
+    values = {"a": rng.random(50), "b": np.where(rng.random(50) < 0.2, np.nan, rng.random(50))}
+    table = summarise(values, clusters=rng.permutation(50) * 3)
+    assert table.equals(summarise(values))
+    # as many resamples are the same whether users' sums or the values themselves are given
+    twice = {name: np.repeat(each, 2) for name, each in values.items()}
+    doubled = summarise(twice, clusters=np.repeat(np.arange(50), 2))
+    for column in ("value", "standard_error", "low", "high", "users"):
+        np.testing.assert_allclose(doubled[column], table[column], rtol=1e-12)
+
+
 def test_many_users_are_resampled_in_groups(monkeypatch):
     values = 10 + np.random.default_rng(0).exponential(size=5000)
     exact = summarise({"a": values}, bootstrap=4000)
@@ -84,7 +115,7 @@ def test_many_users_are_resampled_in_groups(monkeypatch):
 def test_chunks_hold_all_resamples(monkeypatch):
     values = np.random.default_rng(0).random((2, 40))
     monkeypatch.setattr(summary, "_CHUNK", 100)  # two resamples at a time, the last one alone
-    means = resampled_means(values, 7, seed=0)
+    means = resampled_means(values, np.ones(40), 7, seed=0)
     assert means.shape == (7, 2)
     assert np.unique(means[:, 0]).size == 7
     assert np.abs(means - values.mean(axis=1)).max() < 0.3

@@ -89,5 +89,23 @@ def test_refuses():
     with pytest.raises(InputError, match="seen stores 2 of the targets, the first item 3 in row 0; leave them out"):
         rank_counts(ones, items, targets, csr_array(np.array([[1, 0, 0, 1], [0, 0, 1, 0]])))
     items[2] = np.nan
-    with pytest.raises(InputError, match="1 targets have a NaN score, the first item 2 in row 1"):
+    with pytest.raises(InputError, match="the item factors hold nan in row 2: the model's factors may have diverged"):
         rank_counts(ones, items, targets)
+    ones[1, 2] = np.inf
+    with pytest.raises(InputError, match="the user factors hold inf in row 1"):
+        rank_counts(ones, items, targets)
+
+
+def test_a_candidate_without_a_score_is_none_that_ranks_below():
+    items = np.ones((4, 3))
+    items[0] = np.nan  # neither a target nor seen
+    with pytest.raises(InputError, match="the item factors hold nan in row 0"):
+        rank_counts(np.ones((1, 3)), items, csr_array(np.array([[0, 1, 0, 0]])))
+
+
+def test_refuses_targets_whose_scores_overflow():
+    # the fused sums of this processor give inf, where others give inf - inf
+    targets = csr_array(np.array([[0, 1, 0, 1], [0, 0, 1, 0]]))
+    target_ranks._check_scores(targets, np.array([1.0, np.inf, 2.0]))
+    with pytest.raises(InputError, match="1 targets have a NaN score, the first item 2 in row 1"):
+        target_ranks._check_scores(targets, np.array([1.0, 2.0, np.nan]))

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 
 from implicit_wmf import WMF, InputError, Interactions, MissingExtraError, WMFConfig
 from implicit_wmf.evaluation import evaluate, split_by_time
+from implicit_wmf.factorizers import KLMF
 from implicit_wmf.tuning import Choice, Range, default_space, search, tune, tuner, write_plots
 from implicit_wmf.tuning.space import settings
 from implicit_wmf.tuning.trials import Outcome, is_behind
@@ -65,6 +66,11 @@ def formula(monkeypatch):
 
 def repeatable(found):
     return found.trials.drop(columns="seconds")
+
+
+def ended(number, factors, value, point=None, state="complete"):
+    curve = () if state == "failed" else (value,)
+    return search.Trial(number, factors, "search", point or {}, Outcome(state, curve, len(curve)))
 
 
 SMALL = WMFConfig(factors=4, iterations=4)
@@ -133,6 +139,8 @@ class TestSpace:
             (lambda: Range(math.nan, 1), "finite numbers, got nan"),
             (lambda: Range(False, 1), "finite numbers, got False"),
             (lambda: Range("0", 1), "finite numbers, got '0'"),
+            (lambda: Range(0, 10**400), "finite numbers, got 1000"),
+            (lambda: Range(0, np.complex64(1)), "finite numbers, got "),
             (lambda: Choice("log"), "at least two different values"),
             (lambda: Choice("log", "log", "ials"), "at least two different values"),
             (lambda: Choice("log", ["ials"]), r"got \['ials'\]"),
@@ -193,13 +201,85 @@ class TestPlan:
     def test_median_rule(self):
         others = [Outcome("complete", (0.1, height, 0.0, 0.0, 0.0), 2) for height in (0.2, 0.4, 0.6, 0.8)]
         short = Outcome("complete", (0.9,), 1)
-        assert is_behind((0.3, 0.49, 0.1, 0.1), others)  # 0.49 is below the median of .2 .4 .6 .8, 0.5
-        assert not is_behind((0.3, 0.5, 0.1, 0.1), others)
-        assert not is_behind((0.3, 0.49, 0.1), others)  # too early
-        assert not is_behind((0.0, 0.0, 0.0, 0.0), others[:3])  # too few
-        assert is_behind((0.5, 0.5, 0.5, 0.59), [*others, short])  # who has stopped counts with what it had
-        late = [Outcome("complete", (0.0, 0.0, 0.0, 0.0, 1.0), 5)] * 4
-        assert not is_behind((0.1, 0.1, 0.1, 0.1), late)  # what others reached later does not count
+        rest = (0.1,) * 4
+        assert is_behind((0.3, 0.49, *rest), others)  # 0.49 is below the median of .2 .4 .6 .8, 0.5
+        assert not is_behind((0.3, 0.5, *rest), others)
+        assert not is_behind((0.3, 0.49, *rest[1:]), others)  # too early
+        assert not is_behind((0.0, 0.0, *rest), others[:3])  # too few
+        assert is_behind((0.5, 0.5, 0.59, *rest), [*others, short])  # who has stopped counts with what it had
+        late = [Outcome("complete", (0.0,) * 6 + (1.0,), 7)] * 4
+        assert not is_behind((0.1,) * 6, late)  # what others reached later does not count
+
+    def test_the_others_are_those_of_the_stage_that_were_fitted_to_the_end(self):
+        states = ["complete", "pruned", "failed", "complete"]
+        done = [ended(number, 4, number / 10, state=state) for number, state in enumerate(states)]
+        assert search.others_of(done, ended(4, 4, 0.5)) == [done[3].outcome]  # trial 0 is the default
+        assert search.others_of(done, ended(4, 8, 0.5)) == []
+
+    def test_pruned_trials_are_not_carried_over(self):
+        plan = search.plan_stages(32, 13)
+        done = [ended(0, 32, 0.1)] + [
+            ended(number, 16, value, state=state, point={"alpha": float(number)})
+            for number, value, state in [
+                (1, 0.2, "complete"), (2, 0.9, "pruned"), (3, 0.4, "complete"), (4, 0.8, "pruned"),
+                (5, 0.3, "complete"), (6, 0.0, "failed"),
+            ]
+        ]  # fmt: skip
+        carried = []
+        while len(carried) < 3:
+            carried.append(search.next_trial(done, plan, {"alpha": Range(0.5, 9)}, 0))
+            done.append(replace(carried[-1], outcome=Outcome("complete", (0.5,), 1)))
+        assert [(one.source, one.point) for one in carried] == [
+            (f"trial {number}", {"alpha": float(number)}) for number in (3, 5, 1)
+        ]
+
+    def test_published_values_come_first_and_the_middle_where_there_are_none(self, parts):
+        first = search.next_trial([ended(0, 32, 0.1)], [32, 16], default_space(parts[0]), 0)
+        assert first.source == "published"
+        assert first.point == {
+            "relative_regularization": 0.006,  # the geometric mean of .002 and .02 is .0063
+            "relative_unobserved_weight": 0.05,  # of .007 and .3: .046
+            "regularization_exponent": 1.0,
+            "weighting": "linear",
+        }
+        space = {
+            "relative_regularization": Range(0.01, 0.04, log=True),
+            "regularization_exponent": Range(0, 0.5),
+        }
+        middle = search.next_trial([ended(0, 32, 0.1)], [32, 16], space, 0).point
+        assert middle == pytest.approx({"relative_regularization": 0.02, "regularization_exponent": 0.25})
+
+    def test_stages_are_compared_by_their_best(self):
+        space = {"alpha": Range(0, 10)}
+
+        def drawn(*heights, tops=(0.5, 0.5)):
+            points = np.linspace(0.2, 9.8, 24)
+            low = [ended(n + 1, 16, tops[0] * heights[0](a), {"alpha": a}) for n, a in enumerate(points[::2])]
+            high = [ended(n + 13, 32, tops[1] * heights[1](a), {"alpha": a}) for n, a in enumerate(points[1::2])]
+            return [search._draw([ended(0, 32, 0.1), *low, *high], space, seed) for seed in range(4)]
+
+        def hill(alpha):
+            return 1 / (1 + (alpha - 3) ** 2)
+
+        def other(alpha):
+            return 1 / (1 + (alpha - 8) ** 2)
+
+        same = drawn(hill, other)
+        assert drawn(hill, other, tops=(0.5, 50)) == same  # more factors reach higher values
+        assert drawn(hill, other, tops=(50, 0.5)) == same
+        assert drawn(hill, hill) != same
+
+    def test_pruned_values_are_not_taken_for_final_ones(self):
+        space = {"alpha": Range(0, 10)}
+        default, points = ended(0, 16, 0.1), np.linspace(0.2, 9.8, 14)
+
+        def drawn(value, state):
+            some = [ended(n + 1, 16, 0.5 + a / 100, {"alpha": a}) for n, a in enumerate(points)]
+            some[3] = ended(4, 16, value, {"alpha": points[3]}, state=state)
+            return search._draw([default, *some], space, 0)
+
+        assert drawn(0.9, "pruned") == drawn(0.1, "pruned")  # behind all that were fitted to the end
+        assert drawn(0.9, "complete") != drawn(0.9, "pruned")
 
     def test_the_best_of_a_stage_come_first_in_the_next(self, parts, formula):
         found = tune(*parts, config=replace(SMALL, factors=64), trials=40)
@@ -298,13 +378,40 @@ class TestTune:
             ({"patience": None}, "patience must be a whole number"),
             ({"random_state": None}, "random_state must be a whole number"),
             ({"timeout": 0}, "timeout must be a finite number greater than 0, got 0"),
+            ({"config": {"factors": 8}}, "config must be a WMFConfig or a WMF, .* got dict"),
+            ({"config": KLMF(8)}, "config must be a WMFConfig or a WMF, .* got KLMF"),
+            ({"validation": None}, "validation is None; give held-out interactions"),
             ({"config": WMFConfig(iterations=0)}, "iterations is 0, so nothing would be fitted"),
             ({"config": WMFConfig(random_state=np.random.default_rng(0))}, "random_state is a generator"),
         ],
     )
     def test_wrong_arguments(self, parts, options, message):
         with pytest.raises(InputError, match=message):
-            tune(*parts, **options)
+            tune(**{"train": parts[0], "validation": parts[1]} | options)
+
+    def test_values_of_weightings_that_remove_zeros_and_of_others_are_not_compared(self, parts, formula):
+        train, validation = parts
+        matrix = train.matrix.copy()
+        space = {"weighting": Choice("raw", "log")}
+        tune(matrix, validation, config=SMALL, trials=2, space=space)  # no zeros are stored
+        matrix.data[:3] = 0
+        for data, held_out in ((matrix, validation), (train, (matrix, validation))):
+            with pytest.raises(InputError, match="stored zeros may be recommended with weighting 'raw' and not with"):
+                tune(data, held_out, config=SMALL, trials=2, space=space)
+        tune(matrix, validation, config=SMALL, trials=2)
+        tune(matrix, validation, config=replace(SMALL, weighting="raw"), trials=2)
+
+    def test_a_model_stands_for_its_settings_and_a_list_for_a_pair(self, parts, formula):
+        train, validation = parts
+        expected = tune(train, validation, config=SMALL, trials=3)
+        found = tune(train, validation, config=WMF.from_config(SMALL), trials=3)
+        pd.testing.assert_frame_equal(repeatable(found), repeatable(expected))
+        assert expected.users == 24
+        matrix = validation.matrix.copy()
+        matrix.data[:10] = -1  # which nobody is to find
+        fewer = evaluate(WMF(2, iterations=1).fit(train), train, Interactions.from_matrix(matrix), metrics="hit@1")
+        assert tune(train, matrix, config=SMALL, trials=1).users == fewer.users[0] < 24
+        tune([train.matrix, validation.matrix][0], [train, validation], config=SMALL, trials=2)
 
     def test_optuna_is_silent_and_left_as_it_was(self, parts, formula, capsys):
         before = optuna.logging.get_verbosity()
@@ -376,6 +483,74 @@ tune(*tastes(), config=SMALL, trials=9, storage="study.db")
         resumed = tune(*parts, config=SMALL, trials=9, storage=str(tmp_path / "study.db"))
         pd.testing.assert_frame_equal(repeatable(resumed), repeatable(tune(*parts, config=SMALL, trials=9)))
 
+    def test_more_trials_where_the_longer_plan_begins_alike(self, parts, formula, tmp_path):
+        call = {"config": SMALL, "storage": tmp_path / "s.db"}  # one stage: 4 factors
+        tune(*parts, trials=3, **call)
+        formula.clear()
+        longer = tune(*parts, trials=12, **call)
+        assert len(formula) == 9
+        pd.testing.assert_frame_equal(repeatable(longer), repeatable(tune(*parts, config=SMALL, trials=12)))
+        with pytest.raises(InputError, match=r"has run 12 trials of a plan for 12, and a plan for 5 would have begun"):
+            tune(*parts, trials=5, **call)
+        assert tune(*parts, trials=12, **call).complete
+
+    def test_more_trials_of_a_plan_in_stages(self, parts, formula, tmp_path, monkeypatch):
+        call = {"config": replace(SMALL, factors=64), "storage": tmp_path / "s.db"}
+        clock = iter(range(1000))
+        monkeypatch.setattr(tuner.time, "monotonic", lambda: next(clock))
+        assert len(tune(*parts, trials=16, timeout=5, **call).trials) == 5  # the first stage has 8
+        longer = tune(*parts, trials=24, **call)
+        pd.testing.assert_frame_equal(repeatable(longer), repeatable(tune(*parts, config=call["config"], trials=24)))
+        message = r"plan for 24, and a plan for 25 would have begun otherwise; ask for 24, or use another .*--output"
+        with pytest.raises(InputError, match=message):
+            tune(*parts, trials=25, **call)
+
+    def test_a_time_that_is_up_before_the_full_dimension_ends_with_the_best_found(
+        self, parts, formula, tmp_path, monkeypatch
+    ):
+        call = {"config": replace(SMALL, factors=64), "trials": 24, "storage": tmp_path / "s.db"}
+        whole = tune(*parts, **call | {"storage": None})
+        clock = iter(range(1000))
+        monkeypatch.setattr(tuner.time, "monotonic", lambda: next(clock))
+        for run, stage in ((8, 16), (16, 32)):
+            formula.clear()
+            found = tune(*parts, timeout=run - len(formula) if run == 8 else 8, **call)
+            table = found.trials
+            assert (found.complete, found.refitted, set(table.factors)) == (False, True, {64, 16, stage})
+            of_stage = table[(table.factors == stage) & (table.state == "complete") & (table.trial > 0)]
+            assert found.best_trial == of_stage.trial[of_stage.value.idxmax()]
+            assert found.value == pytest.approx(of_stage.value.max() * 64 / stage)  # as the formula has it
+            assert found.config == replace(formula[-1], iterations=3)
+            assert found.config.factors == 64
+            assert len(found.study.trials) == len(table)
+        resumed = tune(*parts, **call)
+        pd.testing.assert_frame_equal(repeatable(resumed), repeatable(whole))
+        assert (resumed.complete, resumed.refitted, resumed.config) == (True, False, whole.config)
+
+    def test_one_more_fit_that_is_worse_than_the_default_is_not_the_result(self, parts, formula, monkeypatch):
+        clock = iter(range(1000))
+        monkeypatch.setattr(tuner.time, "monotonic", lambda: next(clock))
+        monkeypatch.setattr(tuner, "run_default", lambda config, judge: Outcome("complete", (9.0,), 1))
+        found = tune(*parts, config=replace(SMALL, factors=64), trials=24, timeout=4)
+        assert (found.best_trial, found.refitted, found.value) == (0, False, 9.0)
+        assert formula[-1].factors == 64
+
+    def test_settings_that_cannot_be_fitted_at_the_full_dimension(self, parts, formula, monkeypatch):
+        clock, run = iter(range(1000)), tuner.run_trial
+        monkeypatch.setattr(tuner.time, "monotonic", lambda: next(clock))
+        failed = []
+
+        def outcome(config, judge, others):
+            if config.factors == 64 and len(failed) < 2:
+                failed.append(config)
+                return Outcome("failed", (), 0, "no finite solution")
+            return run(config, judge, others)
+
+        monkeypatch.setattr(tuner, "run_trial", outcome)
+        found = tune(*parts, config=replace(SMALL, factors=64), trials=24, timeout=7)
+        best = found.trials[found.trials.factors == 16].sort_values("value", ascending=False, kind="stable")
+        assert (found.best_trial, found.refitted) == (best.trial.iloc[2], True)
+
     def test_time_that_is_up(self, parts, formula, tmp_path, monkeypatch):
         clock = iter(range(0, 1000, 10))
         monkeypatch.setattr(tuner.time, "monotonic", lambda: next(clock))
@@ -387,7 +562,6 @@ tune(*tastes(), config=SMALL, trials=9, storage="study.db")
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"trials": 5}, "trials was 4 and is now 5"),
             ({"metric": "recall@5"}, "metric was 'ndcg@20' and is now 'recall@5'"),
             ({"random_state": 1}, "random_state was 0 and is now 1"),
             ({"config": replace(SMALL, alpha=2.0)}, "config alpha was 1.0 and is now 2.0"),
@@ -403,6 +577,25 @@ tune(*tastes(), config=SMALL, trials=9, storage="study.db")
             tune(**call | change)
         tune(**call | change, study_name="another")
         tune(**call | {"config": replace(SMALL, num_threads=1)})  # which changes no figure
+
+    def test_ranges_are_alike_however_their_ends_are_spelled(self, parts, formula, tmp_path):
+        assert Range(1, np.float64(2)) == Range(1.0, 2)
+        assert repr(Range(0, np.float32(2))) == "Range(low=0.0, high=2.0, log=False)"
+        call = {"config": SMALL, "trials": 3, "storage": tmp_path / "s.db"}
+        ranges = [Range(1, 2), Range(1.0, np.float64(2)), Range(np.int64(1), 2.0)]
+        tables = [tune(*parts, space={"alpha": one, "cg_steps": Choice(2, 3)}, **call).trials for one in ranges]
+        pd.testing.assert_frame_equal(tables[0], tables[2])
+        tune(*parts, space={"alpha": ranges[0], "cg_steps": Choice(np.int64(2), 3)}, **call)
+        with pytest.raises(InputError, match="space alpha was"):
+            tune(*parts, space={"alpha": Range(1, 2.5), "cg_steps": Choice(2, 3)}, **call)
+
+    def test_arrays_are_compared_but_not_shown(self, parts, formula, tmp_path):
+        call = {"trials": 2, "storage": tmp_path / "s.db"}
+        weights = np.linspace(1, 2, 24)
+        tune(*parts, config=replace(SMALL, user_background=weights), **call)
+        tune(*parts, config=replace(SMALL, user_background=weights.copy()), **call)
+        with pytest.raises(InputError, match=r"config user_background was 'array \w+' and is now 'array \w+'; use"):
+            tune(*parts, config=replace(SMALL, user_background=weights[::-1]), **call)
 
     def test_values_alone_make_other_data(self, parts, formula, tmp_path):
         train, validation = parts

@@ -153,6 +153,78 @@ def test_validation_changes_no_bit_for_any_number_of_threads():
         assert_array_equal(copies.factors[-1][1], expected.item_factors)
 
 
+# cells that the fit removes from the objective
+
+
+def removed_cells(seed=0):
+    """Counts, a third of whose cells are hidden, and what is hidden."""
+    generator = np.random.default_rng(seed)
+    counts = np.where(generator.random((USERS, ITEMS)) < 0.3, generator.integers(1, 5, (USERS, ITEMS)), 0.0)
+    hidden = (counts > 0) & (generator.random(counts.shape) < 0.3)
+    return counts, hidden
+
+
+def assert_validation_is_evaluate_without(model, counts, hidden, held_out):
+    known, found = (Interactions.from_matrix(csr_array(part)) for part in (counts * ~hidden, held_out))
+    table = evaluate(model, known, found, metrics=["ndcg@5", "recall@5"])
+    best = model.history[model.best_epoch - 1].validation
+    assert best == pytest.approx(dict(zip(table.metric, table.value, strict=True)), rel=1e-12)
+    scores = model.user_factors @ model.item_factors.T
+    assert best == pytest.approx(literal_metrics(scores, known.matrix, found.matrix, 5), rel=1e-12)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_confidence_of_0_hides_what_the_validation_asks_for(sparse):
+    counts, hidden = removed_cells()
+    confidence = np.where(hidden, 0.0, 1 + counts)
+    if sparse:  # the cells of the data alone
+        rows, columns = np.nonzero(counts)
+        confidence = csr_array((confidence[rows, columns], (rows, columns)), shape=counts.shape)
+    held_out = np.where(hidden, 1.0, 0.0)
+    held_out[np.flatnonzero(~hidden.any(axis=1))[:1]] = 1  # not hidden, so known
+    model = small().fit(
+        csr_array(counts > 0, dtype=float), confidence=confidence, validation=held_out, metric=["ndcg@5", "recall@5"]
+    )
+    assert_validation_is_evaluate_without(model, counts, hidden, held_out)
+
+
+def test_stored_zeros_of_raw_counts_may_be_asked_for_and_others_not():
+    counts, hidden = removed_cells()
+    rows, columns = np.nonzero(counts)
+    data = csr_array((np.where(hidden, 0.0, counts)[rows, columns], (rows, columns)), shape=counts.shape)
+    held_out = np.where(hidden, 1.0, 0.0)
+    given = {"validation": held_out, "metric": ["ndcg@5", "recall@5"]}
+    model = small(weighting="raw").fit(data, **given)
+    assert_validation_is_evaluate_without(model, counts, hidden, held_out)
+    for estimator in (small(), KLMF(2), ObservedMF(2)):  # where a stored 0 is data
+        with pytest.raises(InputError, match="no user can be measured"):
+            estimator.fit(data, **given)
+
+
+def test_stored_zeros_of_users_outside_raw_data_may_be_asked_for():
+    counts, hidden = removed_cells()
+    rows, columns = np.nonzero(counts)
+    data = csr_array((np.where(hidden, 0.0, counts)[rows, columns], (rows, columns)), shape=counts.shape)
+    held_out = np.where(hidden, 1.0, 0.0)
+    model = small(weighting="raw", regularization=0.1)
+    model.fit(csr_array(counts), validation=[data, csr_array(held_out)], metric="ndcg@5", patience=None)
+    vectors = model.fold_in_users(data)  # for which the cells are removed
+    expected = literal_metrics(vectors @ model.item_factors.T, csr_array(counts * ~hidden), csr_array(held_out), 5)
+    best = model.history[model.best_epoch - 1].validation
+    assert best["ndcg@5"] == pytest.approx(expected["ndcg@5"], rel=1e-12)
+
+
+def test_a_list_of_two_matrices_is_a_pair_and_one_of_two_rows_a_matrix():
+    expected = small().fit(TRAIN[:30], validation=(TRAIN[30:], HELD_OUT[30:])).history[-1].validation
+    for pair in (
+        [TRAIN[30:], HELD_OUT[30:]],
+        [Interactions.from_matrix(TRAIN[30:]), HELD_OUT[30:].toarray()],
+    ):
+        assert small().fit(TRAIN[:30], validation=pair).history[-1].validation == expected
+    model = small(factors=1).fit([[1, 0, 1], [0, 1, 0]], validation=[[0, 1, 0], [0, 0, 1]], metric="hit@3")
+    assert model.history[-1].validation == {"hit@3": 1.0}
+
+
 # which epoch is kept, and when the fit ends
 
 
@@ -542,6 +614,11 @@ REFUSALS = [
     ({"validation": HELD_OUT, "patience": True}, "patience must be a whole number"),
     ({"validation": HELD_OUT, "validate_every": 0}, "validate_every must be a whole number of at least 1, got 0"),
     ({"validation": HELD_OUT, "validate_every": None}, "validate_every must be a whole number"),
+    ({"metric": "recall@5"}, "metric is 'recall@5', which has no effect without validation; give both or neither"),
+    ({"metric": ["ndcg@10"]}, r"metric is \['ndcg@10'\], which has no effect without validation"),
+    ({"patience": 5}, "patience is 5, which has no effect without validation"),
+    ({"patience": None}, "patience is None, which has no effect without validation"),
+    ({"validate_every": 2}, "validate_every is 2, which has no effect without validation"),
     ({"time_budget": 0}, "time_budget must be a finite number greater than 0, got 0"),
     ({"time_budget": math.nan}, "time_budget must be a finite number greater than 0, got nan"),
     ({"time_budget": "1h"}, "time_budget must be a finite number greater than 0, got '1h'"),

@@ -17,7 +17,7 @@ class CannotExpressError(ValueError):
 
 
 class Point(NamedTuple):
-    """Where a fit stands after some epochs; `seconds` count from its start, without what was done between epochs."""
+    """Where a fit stands after some epochs, and the `seconds` that it took, without what was done between epochs."""
 
     epoch: int
     seconds: float
@@ -37,5 +37,9 @@ class Contestant(Protocol):
     def factors(self, epochs: int) -> Factors:
         """User and item factors after them."""
 
-    def curve(self, epochs: Sequence[int]) -> list[Point]:
-        """Factors after each of these numbers of epochs, which rise, with the seconds that it took to get there."""
+    def curve(self, epochs: Sequence[int], began: float | None = None) -> list[Point]:
+        """Factors after each of these numbers of epochs, which rise, with the seconds that it took to get there.
+
+        Seconds count from `began`, a reading of time.perf_counter from before the contestant was made, so that its own
+        copies and conversions count for everybody alike; by default from the beginning of the fit's first epoch.
+        """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from .plain import Plain, Strength, one_strength, to_plain
 class AnyPeer(ABC):
     """The data, the settings that ours would have, and our loss of the peer's factors; each peer adds `_prepare`.
 
-    With `nearest`, an objective that cannot be expressed is replaced by the nearest that can, if the peer knows one.
+    With `nearest`, an objective that cannot be expressed is replaced by the nearest that can, if the peer knows one, of
+    `strength_factor` times the strength that has the same sum of penalties.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class AnyPeer(ABC):
         start: Factors | None = None,
         *,
         nearest: bool = False,
+        strength_factor: float = 1.0,
     ) -> None:
         self._counts = counts
         self._settings = settings
         self._nearest = nearest
+        self._strength_factor = strength_factor
         self._user_scale = self._item_scale = 1.0
         self._begin(start)
         self._prepare(objective, solver, cg_steps)
@@ -64,7 +68,7 @@ class AnyPeer(ABC):
         )
         strength = one_strength(plain, users, items, nearest=self._nearest, peer=name, objective=objective)
         self._user_scale, self._item_scale = strength.user_scale, strength.item_scale
-        return plain, strength
+        return plain, replace(strength, value=strength.value * self._strength_factor)
 
     def _ours(self, users: np.ndarray, items: np.ndarray) -> Factors:
         """Stretch the peer's factors to ours; the same arrays where nothing is stretched."""
@@ -115,15 +119,20 @@ class Peer(AnyPeer):
         users, items = self._ours(*last[0])
         return users.copy(), items.copy()
 
-    def curve(self, epochs: Sequence[int]) -> list[Point]:
+    def curve(self, epochs: Sequence[int], began: float | None = None) -> list[Point]:
         """As in Contestant; one fit."""
         states: list[Factors | None] = []
+        first: list[float] = []
 
         def keep(users: np.ndarray, items: np.ndarray) -> None:
+            first.append(time.perf_counter())
             wanted = len(states) + 1 in epochs
             states.append((users.copy(), items.copy()) if wanted else None)
 
-        elapsed = np.cumsum(self._run(max(epochs), keep))
+        seconds = self._run(max(epochs), keep)
+        if began is not None:
+            seconds[0] = first[0] - began  # with all that was done before
+        elapsed = np.cumsum(seconds)
         return [
             Point(epoch, float(elapsed[epoch - 1]), *self._ours(*state))
             for epoch, state in enumerate(states, start=1)
@@ -166,12 +175,13 @@ class WholeFits(AnyPeer):
             raise CannotExpressError(f"{type(self).__name__} does not show the factors that it starts from")
         return self._ours(*self._fit(epochs))
 
-    def curve(self, epochs: Sequence[int]) -> list[Point]:
+    def curve(self, epochs: Sequence[int], began: float | None = None) -> list[Point]:
         """As in Contestant, from a fit for each; seconds are those of the whole fit."""
+        before = 0.0 if began is None else time.perf_counter() - began
         points = []
         for epoch in epochs:
             seconds, factors = self._timed(epoch)
-            points.append(Point(epoch, seconds, *self._ours(*factors)))
+            points.append(Point(epoch, before + seconds, *self._ours(*factors)))
         return points
 
 

@@ -13,6 +13,7 @@ from .._wording import comparison_table, count, summary
 from ..config import WMFConfig
 from ..errors import InputError
 from ..evaluation import Recommender, compare, new_pairs
+from ..evaluation.metrics import parse_metrics
 from ..interactions import Interactions
 from ..model import WMF
 from ..persistence import is_model
@@ -56,16 +57,17 @@ def evaluate(
     """
     columns: dict[str, Any] = {"user": user, "item": item, "value": value}
     share("test_fraction", test_fraction)
+    if test is not None:
+        refuse_given(ctx, ("timestamp", "test_fraction", "split"), "with --test, because nothing is split")
     check_split(split, timestamp)
     if metrics:
         refuse_given(ctx, ("k",), "with --metric, whose names have lengths of their own")
+        parse_metrics(metrics, of_hits=False)
     saved = is_model(input_file)
     if saved and test is None:
         raise InputError(f"{input_file} is a saved model: name held-out interactions with --test")
     if saved:
         refuse_given(ctx, ("config_file", *WMFConfig.names()), f"on {input_file}, which is fitted")
-    if test is not None:
-        refuse_given(ctx, ("timestamp", "test_fraction", "split"), "with --test, because nothing is split")
     model = WMF.load(input_file) if saved else WMF.from_config(config)
     if test is None:
         train, held_out = split_table(input_file, columns, timestamp, test_fraction, split, "--test")
@@ -81,4 +83,4 @@ def evaluate(
 
 def _show(model: WMF, train: Interactions, held_out: Interactions, metrics: Sequence[str]) -> None:
     models: dict[str, Recommender] = {"WMF": model, "most popular": MostPopular().fit(train)}
-    typer.echo(comparison_table(compare(models, train, held_out, metrics=metrics)))
+    typer.echo(comparison_table(compare(models, train, held_out, metrics=metrics), train))

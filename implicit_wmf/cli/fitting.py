@@ -8,15 +8,29 @@ from typing import Annotated, Any
 import typer
 
 from .._held_out import read_held_out, read_train, split_table
-from .._wording import count, summary
+from .._wording import count, summary, validates_on
 from ..config import WMFConfig
 from ..errors import InputError
 from ..interactions import Interactions
 from ..model import WMF
 from ..persistence import check_can_save, is_model
 from ..tables import read_interactions
+from ..validation import HeldOut, Removes, check_metrics
 from .app import app
-from .options import Input, Item, Quiet, Split, Timestamp, User, Value, check_split, refuse_given, share, with_config
+from .options import (
+    Input,
+    Item,
+    Quiet,
+    Split,
+    Timestamp,
+    User,
+    Value,
+    check_split,
+    positive,
+    refuse_given,
+    share,
+    with_config,
+)
 
 
 @app.command()
@@ -57,20 +71,25 @@ def fit(
     """
     if output.exists() and not is_model(output):
         raise InputError(f"{output} exists and is not a saved model; choose another folder with --output")
+    positive("time_budget", time_budget)
+    check_metrics(metric)
     _check_options(ctx, validation, validation_fraction, split, timestamp)
     data, held_out = _read(
         input_file, validation, validation_fraction, split, timestamp, user=user, item=item, value=value
     )
     typer.echo(f"read {summary(data)}" + (f"; held out {count(held_out.nnz, 'pair')}" if held_out else ""))
+    if held_out is not None:
+        watched = HeldOut.of(data, held_out, metric, Removes(zeros=config.weighting == "raw"))
+        typer.echo(validates_on(watched.users.size, watched.pairs))
     if not (data.matrix.data > 0).any():
         typer.echo("warning: no count is positive; nothing tells the model what users like", err=True)
     check_can_save(output, data)
     model = WMF.from_config(config)
-    watched: dict[str, Any] = {"time_budget": time_budget}
+    options: dict[str, Any] = {"time_budget": time_budget}
     if held_out is not None:
-        watched |= {"validation": held_out, "metric": metric, "patience": patience}
+        options |= {"validation": held_out, "metric": metric, "patience": patience}
     try:
-        model.fit(data, **watched, progress=False if quiet else None)
+        model.fit(data, **options, progress=False if quiet else None)
     except KeyboardInterrupt:
         _keep_interrupted(model, output)
         raise typer.Exit(130) from None

@@ -15,6 +15,7 @@ from .._config_file import read_config
 from .._wording import option
 from ..config import WMFConfig
 from ..errors import InputError
+from ..parameters import number, or_none
 
 Input = Annotated[
     Path, typer.Argument(metavar="INPUT", help="Interactions: a table (.csv, .tsv, .parquet) or a scipy matrix (.npz).")
@@ -124,6 +125,14 @@ def share(name: str, value: float | None) -> None:
     """Refuse what is no share."""
     if value is not None and not 0 < value < 1:
         raise typer.BadParameter(f"{value} is not between 0 and 1", param_hint=option(name))
+
+
+def positive(name: str, value: float | None) -> None:
+    """Refuse a time that is none."""
+    try:
+        or_none(number(0, exclusive=True))(name, value)
+    except InputError as error:
+        raise typer.BadParameter(str(error), param_hint=option(name)) from error
 
 
 def check_split(split: str, timestamp: str | None) -> None:

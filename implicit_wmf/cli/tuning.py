@@ -12,14 +12,27 @@ import typer
 from .._config_file import config_values
 from .._folders import write_bytes
 from .._held_out import read_held_out, read_train, split_table_twice
-from .._wording import count, option, summary
+from .._wording import count, option, summary, validates_on
 from ..config import WMFConfig
 from ..errors import InputError, MissingExtraError
-from ..evaluation import new_pairs
 from ..interactions import Interactions
 from ..tables import write_table
+from ..validation import HeldOut, Removes, check_metrics
 from .app import app
-from .options import Input, Item, Quiet, Split, Timestamp, User, Value, check_split, refuse_given, share, with_config
+from .options import (
+    Input,
+    Item,
+    Quiet,
+    Split,
+    Timestamp,
+    User,
+    Value,
+    check_split,
+    positive,
+    refuse_given,
+    share,
+    with_config,
+)
 
 if TYPE_CHECKING:
     from ..tuning import Tuning
@@ -68,8 +81,10 @@ def tune(
     Those that are given, by options or --config, are kept; the others are searched, at low dimension first. The same
     command goes on where an interrupted one was. What it finds is for fit and evaluate --config.
     """
+    positive("timeout", timeout)
+    check_metrics(metric)
     _check_options(ctx, validation, validation_fraction, test_fraction, split, timestamp)
-    _prepare_folder(output)
+    _check_folder(output)
     columns = {"user": user, "item": item, "value": value}
     if validation is None:
         fractions = (test_fraction or 0.0, validation_fraction)
@@ -77,8 +92,9 @@ def tune(
     else:
         train = read_train(input_file, columns)
         held_out = read_held_out(validation, columns, train)
-    new = new_pairs(held_out, train).nnz
-    typer.echo(f"train: {summary(train)}\nvalidation: {count(held_out.nnz, 'pair')} ({new:,} of them new)")
+    typer.echo(f"train: {summary(train)}\nvalidation: {count(held_out.nnz, 'pair')}")
+    judge = HeldOut.of(train, held_out, metric, Removes(zeros=config.weighting == "raw"))
+    typer.echo(validates_on(judge.users.size, judge.pairs))
     found = _search(
         train, held_out, output, config, given,
         trials=trials, metric=metric, patience=patience, timeout=timeout, progress=False if quiet else None,
@@ -109,17 +125,33 @@ def _check_options(
     check_split(split, timestamp)
 
 
-def _prepare_folder(output: Path) -> None:
-    """Make the folder before any work, and refuse one with somebody's files."""
+def _check_folder(output: Path) -> None:
+    """Refuse a folder with somebody's files, or to search without Optuna, before any work.
+
+    The folder is made when there is something to put into it: a mistake leaves none behind.
+    """
+    from ..tuning.optional import optuna
+
+    optuna()
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} exists and is not a folder; choose another one with --output")
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        ours = (output / _STUDY).exists() or not any(output.iterdir())
+        ours = not output.exists() or (output / _STUDY).exists() or not any(output.iterdir())
     except OSError as error:
-        raise InputError(f"cannot write to {output} ({error.strerror}); choose another one with --output") from error
+        raise _cannot_write(output, error) from error
     if not ours:
         raise InputError(f"{output} is not empty and was not made by tune; choose another one with --output")
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(output, error) from error
+
+
+def _cannot_write(output: Path, error: OSError) -> InputError:
+    return InputError(f"cannot write to {output} ({error.strerror}); choose another one with --output")
 
 
 def _search(
@@ -135,6 +167,7 @@ def _search(
     }
     if not space:
         raise InputError("all that would be searched is given: leave out an option such as --regularization")
+    _make_folder(output)
     study = output / _STUDY
     try:
         return tune(train, held_out, config=config, space=space, storage=study, random_state=seed, **options)
@@ -157,8 +190,12 @@ def _write(found: Tuning, output: Path) -> None:
 
 def _told(found: Tuning, metric: str, output: Path) -> str:
     run, best = len(found.trials), found.best_trial
+    place = f"in trial {best} of {run}"
+    if found.refitted:
+        at = found.trials.factors[best]
+        place = f"with the settings of trial {best}, tried with {at} factors and fitted once more with all"
     lines = [
-        f"{metric} {found.value:.4f} in trial {best} of {run}; {found.default_value:.4f} with the settings as given",
+        f"{metric} {found.value:.4f} {place}; {found.default_value:.4f} with the settings as given",
         f"the best settings are in {output / _CONFIG}, all trials in {output / _TRIALS}:",
         *(f"  {option(name)} {value}" for name, value in config_values(found.config).items() if _changed(name, value)),
     ]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
-from ..interactions import Interactions
-from .lists import BadListsError, Recommender
+from ..errors import InputError, NotFittedError
+from .lists import Recommender, WrongModelError, check_fitted_on, check_model
 from .measuring import Cases, Measured, measure
-from .metrics import parse_metrics
+from .metrics import Metric, parse_metrics
 from .summary import check_draws, summarise
 
 __all__ = ["Recommender", "compare", "evaluate", "evaluate_users"]
@@ -20,8 +19,8 @@ __all__ = ["Recommender", "compare", "evaluate", "evaluate_users"]
 
 def evaluate(
     model: Recommender,
-    train: Interactions,
-    test: Interactions,
+    train: Any,
+    test: Any,
     *,
     metrics: str | Iterable[str] = ("recall@10", "ndcg@10"),
     batch_size: int = 4096,
@@ -39,9 +38,13 @@ def evaluate(
     Parameters
     ----------
     model
-        Fitted on train; its `recommend` is called with row indices of train.
-    train, test
-        Interactions of one shape with the same ids, such as `split_by_time` returns.
+        Fitted on train; its `recommend` is called with row indices of train. Where it has `interactions`, as the
+        library's models do, their users and items are compared with those of train.
+    train, test : Interactions, or matrices of shape (users, items)
+        Of one shape, with the same ids where both have any, such as `split_by_time` returns. Train is what is known of
+        the users and not to be recommended. That is what the model was fitted on, but for cells that were removed from
+        it, by a confidence of 0, or by a stored 0 under raw weighting: the model may recommend those, and to ask it for
+        them, give train without them, and them as test.
     metrics
         Any of
 
@@ -53,7 +56,7 @@ def evaluate(
         * of the lists of all evaluated users together: ``coverage@k``, the share of the catalogue that appears, and
           ``gini@k``, how unevenly, from 0 (all items equally often) to 1.
     batch_size
-        How many users the model is asked for at once; changes no figure.
+        How many users the model is asked for at once, at most: fewer where lists are very long. Changes no figure.
     users
         Integers (any,): rows to evaluate, each once; by default all.
     confidence
@@ -77,14 +80,17 @@ def evaluate(
     Raises
     ------
     InputError
-        If train and test differ in shape or ids, no user can be evaluated, a metric is not known, another argument
+        If train and test differ in shape or ids from each other or from what the model was fitted on, the model has no
+        `recommend`, no user can be evaluated, a metric is not known, another argument
         cannot be used, or the model returns lists that are not what it was asked for: another shape, ids outside the
         catalogue, pairs that train stores, an item twice, an id after the end of a list, an id with a NaN score.
+    NotFittedError
+        If the model tells that it has not been fitted.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from implicit_wmf import MostPopular
+    >>> from implicit_wmf import Interactions, MostPopular
     >>> train = Interactions.from_triples(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 2]), shape=(3, 3))
     >>> test = Interactions.from_triples(np.array([0, 2]), np.array([1, 1]), shape=(3, 3))
     >>> table = evaluate(MostPopular().fit(train), train, test, metrics=["hit@1", "mrr@2", "coverage@1"])
@@ -94,13 +100,13 @@ def evaluate(
     parsed = parse_metrics(metrics, of_hits=False)
     draws = check_draws(confidence, bootstrap, random_state)
     cases = Cases.of(train, test, users)
-    return _table(measure(model, cases, parsed, batch_size), cases, draws)
+    return _table(_measure(model, cases, parsed, batch_size), cases, draws)
 
 
 def evaluate_users(
     model: Recommender,
-    train: Interactions,
-    test: Interactions,
+    train: Any,
+    test: Any,
     *,
     metrics: str | Iterable[str] = ("recall@10", "ndcg@10"),
     batch_size: int = 4096,
@@ -127,7 +133,7 @@ def evaluate_users(
     Examples
     --------
     >>> import numpy as np
-    >>> from implicit_wmf import MostPopular
+    >>> from implicit_wmf import Interactions, MostPopular
     >>> train = Interactions.from_triples(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 2]), users=["ann", "bob", "cy"])
     >>> test = Interactions.from_triples(np.array([0, 2]), np.array([1, 1]), shape=(3, 3), users=["ann", "bob", "cy"])
     >>> evaluate_users(MostPopular().fit(train), train, test, metrics="mrr@2").to_dict("list")
@@ -138,16 +144,16 @@ def evaluate_users(
         if metric.name in ("coverage", "gini"):
             raise InputError(f"metrics: {metric} is of all users' lists together; `evaluate` measures it")
     cases = Cases.of(train, test, users)
-    measured = measure(model, cases, parsed, batch_size)
-    frame = pd.DataFrame({"user": train.users.take(cases.users), **measured})
+    measured = _measure(model, cases, parsed, batch_size)
+    frame = pd.DataFrame({"user": cases.train.users.take(cases.users), **measured})
     frame.attrs = dict(cases.left_out)
     return frame
 
 
 def compare(
     models: Mapping[str, Recommender],
-    train: Interactions,
-    test: Interactions,
+    train: Any,
+    test: Any,
     *,
     metrics: str | Iterable[str] = ("recall@10", "ndcg@10"),
     batch_size: int = 4096,
@@ -181,7 +187,7 @@ def compare(
     Examples
     --------
     >>> import numpy as np
-    >>> from implicit_wmf import MostPopular
+    >>> from implicit_wmf import Interactions, MostPopular
     >>> train = Interactions.from_triples(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 2]), shape=(3, 3))
     >>> test = Interactions.from_triples(np.array([0, 2]), np.array([1, 1]), shape=(3, 3))
     >>> models = {"popular": MostPopular().fit(train), "popular again": MostPopular().fit(train)}
@@ -189,6 +195,8 @@ def compare(
     >>> table["value"].tolist(), table["difference"].tolist()
     ([0.75, 0.75], [nan, 0.0])
     """
+    if not isinstance(models, Mapping):
+        raise InputError(f"models is of {type(models).__name__}; give the models by name, as {{'name': model}}")
     if not models:
         raise InputError("models is empty; give at least one, as {'name': model}")
     parsed = parse_metrics(metrics, of_hits=False)
@@ -198,8 +206,10 @@ def compare(
     tables = []
     for name, model in models.items():
         try:
-            measured = measure(model, cases, parsed, batch_size)
-        except BadListsError as error:
+            measured = _measure(model, cases, parsed, batch_size)
+        except NotFittedError as error:
+            raise NotFittedError(f"model {name!r}: {error}") from error
+        except WrongModelError as error:
             raise InputError(f"model {name!r}: {error}") from error
         table = _table(measured, cases, draws)
         table.insert(0, "model", name)
@@ -208,6 +218,13 @@ def compare(
     joined = pd.concat(tables, ignore_index=True)
     joined.attrs = dict(cases.left_out)
     return joined
+
+
+def _measure(model: Recommender, cases: Cases, metrics: Sequence[Metric], batch_size: Any) -> Measured:
+    """Measure a model that was fitted on these users and items."""
+    check_model(model, "recommend")
+    check_fitted_on(model, cases.train, "train", ("users", "items"))
+    return measure(model, cases, metrics, batch_size)
 
 
 def _table(measured: Measured, cases: Cases, draws: Mapping[str, Any]) -> pd.DataFrame:

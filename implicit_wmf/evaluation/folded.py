@@ -6,10 +6,16 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import pandas as pd
+from scipy.sparse import csr_array
 
+from .._ids import same_ids
 from ..errors import InputError
 from ..interactions import Interactions
-from .evaluate import evaluate
+from .lists import check_fitted_on, check_model
+from .measuring import Cases, measure
+from .metrics import parse_metrics
+from .split_parts import as_interactions
+from .summary import check_draws, summarise
 
 
 class FoldingRecommender(Protocol):
@@ -21,10 +27,11 @@ class FoldingRecommender(Protocol):
 
 def evaluate_folded(
     model: FoldingRecommender,
-    fold_in: Interactions,
-    targets: Interactions,
+    fold_in: Any,
+    targets: Any,
     *,
-    metrics: str | Iterable[str] = ("recall@20", "ndcg@100"),
+    train: Any = None,
+    metrics: str | Iterable[str] = ("capped_recall@20", "ndcg@100"),
     batch_size: int = 4096,
     confidence: float = 0.95,
     bootstrap: int = 1000,
@@ -42,12 +49,14 @@ def evaluate_folded(
     model
         Fitted on other users; its ``recommend(user_items=rows, N=..., filter_already_liked_items=True)`` is called with
         rows of `fold_in`, a csr_array.
-    fold_in, targets
-        Interactions of one shape with the same ids, such as `split_users` returns beside train; the items are those
-        that the model was fitted on. A user's targets are the pairs of `targets` with a positive value that `fold_in`
-        does not store.
+    fold_in, targets : Interactions, or matrices of shape (users, items)
+        Of one shape, with the same ids where both have any, such as `split_users` returns beside train; the items are
+        those that the model was fitted on, which is checked where it has `interactions`. A user's targets are the pairs
+        of `targets` with a positive value that `fold_in` does not store.
+    train : Interactions, or matrix of shape (other users, items), optional
+        What ``popularity_rank@k`` counts the users of an item in; by default the model's `interactions`.
     metrics, batch_size, confidence, bootstrap, random_state
-        As in `evaluate`; ``popularity_rank@k`` counts in `fold_in`.
+        As in `evaluate`. By default two of the three that Liang et al. report.
 
     Returns
     -------
@@ -58,12 +67,13 @@ def evaluate_folded(
     Raises
     ------
     InputError
-        As in `evaluate`; if the model's `recommend` takes no `user_items`; and from the model, where it cannot fold in.
+        As in `evaluate`; if the model's `recommend` takes no `user_items`; if ``popularity_rank@k`` has nothing to
+        count in; and from the model, where it cannot fold in.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from implicit_wmf import MostPopular
+    >>> from implicit_wmf import Interactions, MostPopular
     >>> train = Interactions.from_triples(np.array([0, 0, 1]), np.array([0, 1, 1]), shape=(3, 3))
     >>> fold_in = Interactions.from_triples(np.array([2]), np.array([0]), shape=(3, 3))
     >>> targets = Interactions.from_triples(np.array([2]), np.array([1]), shape=(3, 3))
@@ -71,16 +81,28 @@ def evaluate_folded(
     >>> table["value"].tolist(), table.attrs
     ([1.0], {'without_targets': 2, 'without_history': 0})
     """
-    return evaluate(
-        _FoldedIn(model, fold_in),
-        fold_in,
-        targets,
-        metrics=metrics,
-        batch_size=batch_size,
-        confidence=confidence,
-        bootstrap=bootstrap,
-        random_state=random_state,
-    )
+    parsed = parse_metrics(metrics, of_hits=False)
+    draws = check_draws(confidence, bootstrap, random_state)
+    fold_in = as_interactions(fold_in, "fold_in")
+    check_model(model, "recommend")
+    check_fitted_on(model, fold_in, "fold_in", ("items",))
+    popularity = _counted_in(model, fold_in, train) if any(one.name == "popularity_rank" for one in parsed) else None
+    cases = Cases.of(fold_in, as_interactions(targets, "targets"))
+    measured = measure(_FoldedIn(model, fold_in), cases, parsed, batch_size, popularity)
+    return summarise(measured, cases.left_out, users=cases.users.size, **draws)
+
+
+def _counted_in(model: FoldingRecommender, fold_in: Interactions, train: Any) -> csr_array:
+    """Return what popularity is counted in: train, by default what the model tells that it was fitted on."""
+    counted = getattr(model, "interactions", None) if train is None else as_interactions(train, "train")
+    if not isinstance(counted, Interactions):
+        raise InputError(
+            f"metrics: popularity_rank counts users in training, which {type(model).__name__} does not tell; give train"
+        )
+    if counted.shape[1] != fold_in.shape[1] or not same_ids(counted.items, fold_in.items):
+        raise InputError("train and fold_in have different items; build both with the same items, as split_users does")
+    matrix: csr_array = counted.matrix
+    return matrix
 
 
 class _FoldedIn:

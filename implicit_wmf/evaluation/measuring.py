@@ -15,9 +15,10 @@ from ..interactions import Interactions
 from ..ranking import check_indices
 from .catalogue import Exposure, coverage, gini, popularity_rank, popularity_ranks
 from .lists import Positions, Recommender, ask
-from .metrics import METRICS, Metric, score_lists
+from .metrics import METRICS, Metric, score_distinct
 from .ranks import auc
 from .split import new_pairs
+from .split_parts import as_interactions
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +26,9 @@ Floats = NDArray[np.float64]
 Measured = dict[str, Any]
 
 _OF_ALL_LISTS = {"coverage": coverage, "gini": gini}
+
+# Of a batch's lists, which take some 50 bytes each while they are checked.
+_ENTRIES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Cases:
     Attributes
     ----------
     train
-        What the model was fitted on.
+        What is known of the users and not to be found again.
     targets
         Cells (users, items) of all users; those of the evaluated ones count.
     users
@@ -49,9 +53,10 @@ class Cases:
     left_out: dict[str, int]
 
     @classmethod
-    def of(cls, train: Interactions, test: Interactions, users: Any = None) -> Cases:
+    def of(cls, train: Any, test: Any, users: Any = None) -> Cases:
         """Choose among some rows, by default all, those with targets and history, and count the others."""
-        targets = _targets(train, test)
+        train = as_interactions(train, "train")
+        targets = targets_of(train, test)
         rows = np.arange(train.shape[0]) if users is None else _rows(users, train.shape[0])
         has_target = np.diff(targets.indptr)[rows] > 0
         has_history = np.diff(train.matrix.indptr)[rows] > 0
@@ -64,23 +69,29 @@ class Cases:
             raise InputError(
                 f"no user can be evaluated: of {rows.size} users {left_out['without_targets']} have no new pair of "
                 f"positive value in test and {left_out['without_history']} others have no pair in train; "
-                "split so that users have lines on both sides, as split_last does"
+                "split so that users have lines on both sides, as split_last does, and give as train what is known: "
+                "without the pairs that a confidence of 0 removed from a model's data, if test asks for those"
             )
         return cls(train, targets, chosen, left_out)
 
 
-def measure(model: Recommender, cases: Cases, metrics: Sequence[Metric], batch_size: Any) -> Measured:
-    """Ask a model for the lists of all cases, and measure them."""
+def measure(
+    model: Recommender, cases: Cases, metrics: Sequence[Metric], batch_size: Any, popularity: csr_array | None = None
+) -> Measured:
+    """Ask a model for the lists of all cases, and measure them; popularity is counted in train, or in a matrix."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise InputError(f"batch_size is {batch_size!r}; give a whole number of users, from 1 on")
     together = [metric for metric in metrics if metric.name in _OF_ALL_LISTS]
     exposure = Exposure(cases.train.shape[1], {metric.k for metric in together})
     each = [metric for metric in metrics if metric not in together]
     novel = any(metric.name == "popularity_rank" for metric in metrics)
-    ranks = popularity_ranks(cases.train.matrix) if novel else np.empty(0)
+    ranks = popularity_ranks(cases.train.matrix if popularity is None else popularity) if novel else np.empty(0)
+    # Longer than the catalogue no list can be.
+    longest = min(max(metric.k for metric in metrics), cases.train.shape[1])
+    step = min(int(batch_size), max(1, _ENTRIES // max(longest, 1)))
     parts = [
-        _measure_batch(model, cases, cases.users[start : start + batch_size], each, ranks, exposure)
-        for start in range(0, cases.users.size, int(batch_size))
+        _measure_batch(model, cases, cases.users[start : start + step], longest, each, ranks, exposure)
+        for start in range(0, cases.users.size, step)
     ]
     values: Measured = {str(metric): np.concatenate([part[str(metric)] for part in parts]) for metric in each}
     values |= {str(metric): _OF_ALL_LISTS[metric.name](exposure.counts[metric.k]) for metric in together}
@@ -91,6 +102,7 @@ def _measure_batch(
     model: Recommender,
     cases: Cases,
     users: Positions,
+    longest: int,
     metrics: Sequence[Metric],
     ranks: Floats,
     exposure: Exposure,
@@ -98,13 +110,12 @@ def _measure_batch(
     """Measure each of some users, and take their lists into the exposure."""
     targets, seen = cases.targets[users], cases.train.matrix[users]
     values: dict[str, Floats] = {}
-    longest = max([metric.k for metric in metrics] + list(exposure.counts))
     if longest:
         ids, _ = ask(model, users, longest, seen)
         exposure.add(ids)
-        of_hits = [str(metric) for metric in metrics if metric.name in METRICS]
+        of_hits = [metric for metric in metrics if metric.name in METRICS]
         if of_hits:
-            values |= score_lists(ids, targets.indptr, targets.indices, of_hits)
+            values |= score_distinct(ids, targets.indptr, targets.indices, of_hits)
         novelty = [metric for metric in metrics if metric.name == "popularity_rank"]
         values |= {str(metric): popularity_rank(ids, ranks, metric.k) for metric in novelty}
     if any(metric.name == "auc" for metric in metrics):
@@ -112,7 +123,7 @@ def _measure_batch(
     return values
 
 
-def _targets(train: Interactions, test: Interactions) -> csr_array:
+def targets_of(train: Any, test: Any) -> csr_array:
     """Return the CSR matrix of the test pairs that count: new, and of positive value."""
     targets = new_pairs(test, train).matrix.copy()
     targets.data = (targets.data > 0).astype(np.float32)

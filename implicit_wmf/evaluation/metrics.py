@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from .. import kernels
 from ..errors import InputError
 from ..threads import run_blocks
+from .list_checks import check_distinct, check_hits, check_rows, whole_numbers
 
 MetricFunction = Callable[[NDArray[np.bool_], NDArray[np.integer], int], NDArray[np.float64]]
 
 _BLOCK = 1024  # users; a block of them takes less than a millisecond
+_CELLS = 1 << 20  # of `by_rank` at a time
 
 
 def recall(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
@@ -38,6 +40,11 @@ def recall(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> ND
     -------
     numpy.ndarray
         float64 (users,); NaN for a user without relevant items, for whom no metric of this module is defined.
+
+    Raises
+    ------
+    InputError
+        If hits are no table of booleans, `relevant` does not fit it, or k is not from 1 to N.
     """
     return _one_measure("recall", hits, relevant, k)
 
@@ -134,7 +141,7 @@ def parse_metric(text: str) -> Metric:
     Raises
     ------
     InputError
-        If the name is not known, or k is not a whole number from 1 on.
+        If the name is not known, or k is not a whole number from 1 to 2**31 - 1.
 
     Examples
     --------
@@ -153,8 +160,8 @@ def parse_metric(text: str) -> Metric:
     if name not in at_k and name not in RANK_METRICS:
         raise InputError(f"metrics: {name!r} in {text!r} is not known; known are {known}")
     k = int(match[3] or 0)
-    if k < 1 and name in at_k:
-        raise InputError(f"metrics: k in {text!r} must be at least 1")
+    if not 1 <= k < 2**31 and name in at_k:
+        raise InputError(f"metrics: k in {text!r} must be at least 1, and below 2**31")
     return Metric(name, k)
 
 
@@ -163,6 +170,8 @@ def parse_metrics(metrics: str | Iterable[str], *, of_hits: bool = True) -> list
 
     Refuses none at all, one twice and, with `of_hits`, what `score_lists` cannot read from lists and targets alone.
     """
+    if not isinstance(metrics, str | Iterable):
+        raise InputError(f"metrics is {metrics!r}; give a name such as 'ndcg@10', or several")
     parsed = [parse_metric(text) for text in ([metrics] if isinstance(metrics, str) else metrics)]
     if not parsed:
         raise InputError("metrics: no metric was named; give at least one, for example ('recall@10', 'ndcg@10')")
@@ -187,7 +196,7 @@ def score_lists(
     Parameters
     ----------
     ids
-        Integers (users, N): each user's recommended items, best first, each at most once; -1 never hits.
+        Integers (users, N): each user's recommended items, best first, each at most once; -1 is no item.
     indptr, indices
         The relevant items of the same users in CSR form: user u's are ``indices[indptr[u]:indptr[u + 1]]``, each once.
     metrics
@@ -201,7 +210,8 @@ def score_lists(
     Raises
     ------
     InputError
-        If a name is not known or not one of `METRICS`, or a cut-off is larger than N.
+        If a name is not known or not one of `METRICS`, a cut-off is larger than N, or the arrays are not what is said
+        above: of other shapes, not whole numbers, an `indptr` that does not fit, an item twice; names the place.
 
     Examples
     --------
@@ -210,25 +220,43 @@ def score_lists(
     >>> {name: float(value[0]) for name, value in values.items()}
     {'recall@3': 0.5, 'mrr@3': 0.5}
     """
-    parsed = parse_metrics(metrics)
+    parsed, lists = parse_metrics(metrics), whole_numbers("ids", ids, 2)
     longest = max(parsed, key=lambda metric: metric.k)
-    if longest.k > ids.shape[1]:
-        raise InputError(f"metrics: {longest} needs lists of {longest.k} ids, but ids has shape {ids.shape}")
-    hits = hit_matrix(ids[:, : longest.k], indptr, indices)
-    cutoffs = sorted({metric.k for metric in parsed})
+    if longest.k > lists.shape[1]:
+        raise InputError(f"metrics: {longest} needs lists of {longest.k} ids, but ids has shape {lists.shape}")
+    check_distinct(lists)
+    return score_distinct(lists, indptr, indices, parsed)
+
+
+def score_distinct(
+    ids: NDArray[np.int64], indptr: NDArray[np.integer], indices: NDArray[np.integer], metrics: Sequence[Metric]
+) -> dict[str, NDArray[np.float64]]:
+    """Compute metrics as `score_lists` does, from lists that hold no item twice and have ended where they are short."""
+    cutoffs = sorted({metric.k for metric in metrics})
+    hits = hit_matrix(ids[:, : cutoffs[-1]], indptr, indices)
     measured = _measures(hits, np.diff(indptr), cutoffs)
-    return {str(metric): measured[metric.name][cutoffs.index(metric.k)] for metric in parsed}
+    return {str(metric): measured[metric.name][cutoffs.index(metric.k)] for metric in metrics}
 
 
 def hit_matrix(
     ids: NDArray[np.integer], indptr: NDArray[np.integer], indices: NDArray[np.integer]
 ) -> NDArray[np.bool_]:
     """Tell for each recommended id (users, N) whether it is among the same user's targets, given in CSR form."""
-    starts, cells = _integers(indptr), _integers(_sorted_rows(indptr, indices))
-    asked = _integers(ids)
-    hits = np.empty(ids.shape, dtype=bool)
-    run_in_blocks(lambda start, stop: kernels.metrics.find_hits(start, stop, asked, starts, cells, hits), len(ids))
+    asked = _integers(whole_numbers("ids", ids, 2))
+    starts, cells = map(_integers, check_rows(indptr, indices, len(asked)))
+    hits = np.empty(asked.shape, dtype=bool)
+    run_in_blocks(lambda start, stop: kernels.metrics.find_hits(start, stop, asked, starts, cells, hits), len(asked))
     return hits
+
+
+def by_rank(metric: Metric, ranks: int) -> NDArray[np.float64]:
+    """Return a metric of a single relevant item at each of the first so many ranks, of which k is not fewer."""
+    parts = []
+    length = max(1, _CELLS // ranks)
+    for start in range(0, ranks, length):
+        hits = np.eye(min(length, ranks - start), ranks, start, dtype=bool)
+        parts.append(_measures(hits, np.ones(len(hits), np.int64), [metric.k])[metric.name][0])
+    return np.concatenate(parts)
 
 
 def run_in_blocks(task: Callable[[int, int], None], users: int) -> None:
@@ -259,15 +287,17 @@ def stored_pairs(
 
 
 def _one_measure(name: str, hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = _measures(hits, relevant, [k])[name][0]
+    values: NDArray[np.float64] = _measures(*check_hits(hits, relevant, k), [int(k)])[name][0]
     return values
 
 
 def _measures(
     hits: NDArray[np.bool_], relevant: NDArray[Any], cutoffs: Sequence[int]
 ) -> dict[str, NDArray[np.float64]]:
-    """Compute all measures of lists at ascending cut-offs, each (cutoffs, users)."""
-    discounts = 1.0 / np.log2(np.arange(2, cutoffs[-1] + 2))
+    """Compute all measures of lists at ascending cut-offs, each (cutoffs, users); ranks beyond the list are no hits."""
+    # no more discounts than lists and perfect lists have ranks: a cut-off may be any number
+    ranks = min(cutoffs[-1], max(hits.shape[1], int(relevant.max(initial=0))))
+    discounts = 1.0 / np.log2(np.arange(2, ranks + 2))
     ideals, counts, ends = np.cumsum(discounts), _integers(relevant), np.array(cutoffs, dtype=np.int64)
     flags = kernels.jit.read_only(np.ascontiguousarray(hits))
     out = np.empty((len(kernels.metrics.MEASURES), len(cutoffs), len(hits)))
@@ -282,12 +312,3 @@ def _integers(array: NDArray[Any]) -> NDArray[np.int64]:
     """Convert to the one type that the kernels are compiled for."""
     whole: NDArray[np.int64] = kernels.jit.read_only(np.ascontiguousarray(array, dtype=np.int64))
     return whole
-
-
-def _sorted_rows(indptr: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:
-    """Sort the indices of each CSR row, unless they are sorted."""
-    falls = np.flatnonzero(indices[1:] < indices[:-1]) + 1
-    if np.isin(falls, indptr).all():
-        return indices
-    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-    return indices[np.lexsort((indices, rows))]

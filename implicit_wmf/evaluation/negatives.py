@@ -6,11 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from .. import parameters
+from .. import kernels, parameters
+from .._ids import plain
 from ..errors import InputError
 from ..interactions import Interactions
-from .split import check_same_ids, new_pairs
+from ..ranking import join_cells
+from ..target_ranks import cells_of
+from .measuring import targets_of
+from .metrics import run_in_blocks
+from .split_parts import as_interactions
 
 Positions = NDArray[np.int64]
 
@@ -24,12 +30,12 @@ class SampledCases(NamedTuple):
 
 
 def draw_negatives(
-    train: Interactions,
-    test: Interactions,
+    train: Any,
+    test: Any,
     n: int = 99,
     *,
     popularity_exponent: float = 0.0,
-    random_state: Any = None,
+    random_state: Any = 0,
 ) -> SampledCases:
     """Draw for each held-out pair items that its user has neither in train nor in test, each at most once.
 
@@ -37,17 +43,17 @@ def draw_negatives(
 
     Parameters
     ----------
-    train, test
-        Interactions of one shape with the same ids. Each pair of test with a positive value that train does not store
-        is a case of its own.
+    train, test : Interactions, or matrices of shape (users, items)
+        Of one shape, with the same ids where both have any. Each pair of test with a positive value that train does
+        not store is a case of its own.
     n
         How many negatives a case gets.
     popularity_exponent
         0: all items are as likely. Otherwise an item is drawn with a chance in proportion to its number of users in
         train, to this power, among those that are left; items that nobody has in train never are.
     random_state
-        Seed, or a NumPy Generator; None for other draws each time. With one seed and the same data the draws are the
-        same.
+        Seed, by default always the same, or a NumPy Generator; None for other draws each time. With one seed and the
+        same data the draws are the same.
 
     Returns
     -------
@@ -73,60 +79,66 @@ def draw_negatives(
     parameters.whole(1)("n", n)
     parameters.number(0)("popularity_exponent", popularity_exponent)
     parameters.random_state("random_state", random_state)
-    check_same_ids(train, test)
-    generator = np.random.default_rng(random_state)
+    train, test = as_interactions(train, "train"), as_interactions(test, "test")
     users, positives = _cases(train, test)
-    weights = _weights(train, popularity_exponent)
-    negatives = np.empty((users.size, n), np.int64)
-    allowed, user = np.empty(0, np.int64), -1
-    for case in range(users.size):
-        if users[case] != user:
-            user = users[case]
-            allowed = _allowed(train, test, user, weights)
-            if allowed.size < n:
-                raise InputError(
-                    f"n is {n}, but user {user} ({train.users[user]!r}) has only {allowed.size} items to draw from; "
-                    "draw fewer, or leave the user out"
-                )
-        negatives[case] = allowed[_draw(allowed.size, n, None if weights is None else weights[allowed], generator)]
-    return SampledCases(users, positives, negatives)
+    weights, taken = _weights(train, popularity_exponent), join_cells(train.matrix, test.matrix)
+    _check_enough(train, users, weights, taken, n)
+    generator = np.random.default_rng(random_state)
+    return SampledCases(users, positives, _draw(users, taken, weights, n, generator))
 
 
 def _cases(train: Interactions, test: Interactions) -> tuple[Positions, Positions]:
     """Return the users and items of the pairs to be found."""
-    matrix = new_pairs(test, train).matrix
-    rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
-    positive = matrix.data > 0
-    if not positive.any():
+    targets = targets_of(train, test)
+    if not targets.nnz:
         raise InputError("test holds no pair of positive value that train does not store, so there is nothing to find")
-    return rows[positive], matrix.indices[positive].astype(np.int64)
+    users = np.repeat(np.arange(targets.shape[0], dtype=np.int64), np.diff(targets.indptr))
+    return users, targets.indices.astype(np.int64)
 
 
-def _weights(train: Interactions, exponent: float) -> NDArray[np.float64] | None:
-    """Return how likely each item is to be drawn, but for a factor; None where all are alike."""
-    if exponent == 0:
-        return None
+def _weights(train: Interactions, exponent: float) -> NDArray[np.float64]:
+    """Return how likely each item is to be drawn, but for a factor."""
     matrix = train.matrix
+    if exponent == 0:
+        return np.ones(matrix.shape[1])
     taken = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
     return np.asarray((taken / max(int(taken.max()), 1)) ** exponent)
 
 
-def _allowed(train: Interactions, test: Interactions, user: int, weights: NDArray[np.float64] | None) -> Positions:
-    """Return the items that may be drawn for a user."""
-    free = np.ones(train.shape[1], dtype=bool) if weights is None else weights > 0
-    for part in (train.matrix, test.matrix):
-        free[part.indices[part.indptr[user] : part.indptr[user + 1]]] = False
-    return np.flatnonzero(free)
+def _check_enough(
+    train: Interactions, users: Positions, weights: NDArray[np.float64], taken: csr_array, n: int
+) -> None:
+    """Refuse a user with fewer items to draw from than are to be drawn."""
+    rows = np.repeat(np.arange(taken.shape[0]), np.diff(taken.indptr))
+    held = np.bincount(rows[weights[taken.indices] > 0], minlength=taken.shape[0])
+    left = np.count_nonzero(weights) - held[users]
+    few = np.flatnonzero(left < n)
+    if few.size:
+        user = users[few[0]]
+        raise InputError(
+            f"n is {n}, but user {user} ({plain(train.users[user])!r}) has only {left[few[0]]} items to draw from; "
+            "draw fewer, or leave the user out"
+        )
 
 
-def _draw(count: int, n: int, weights: NDArray[np.float64] | None, generator: np.random.Generator) -> Positions:
-    """Draw n of so many places, without replacement.
+def _draw(
+    users: Positions, taken: csr_array, weights: NDArray[np.float64], n: int, generator: np.random.Generator
+) -> Positions:
+    """Draw n items for each case, on several threads."""
+    negatives, states = (
+        np.empty((users.size, n), np.int64),
+        generator.integers(1, kernels.negatives.SEEDS, (users.size, 2)),
+    )
+    cells, sums = cells_of(taken), np.cumsum(weights)
+    spare: list[Positions] = []  # marks, as many as threads in the end
 
-    The n first of exponential times whose rates are the weights are distributed as draws one after the other
-    (Efraimidis and Spirakis 2006, "Weighted random sampling with a reservoir").
-    """
-    if weights is None:
-        return generator.choice(count, n, replace=False, shuffle=False)
-    with np.errstate(over="ignore"):  # an infinite time is never among the first
-        times = generator.standard_exponential(count) / weights
-    return np.argpartition(times, n - 1)[:n]
+    def draw(start: int, stop: int) -> None:
+        try:
+            marks = spare.pop()
+        except IndexError:
+            marks = np.zeros(weights.size, np.int64)
+        kernels.negatives.draw_unseen(start, stop, users, cells, weights, sums, states, marks, negatives)
+        spare.append(marks)
+
+    run_in_blocks(draw, users.size)
+    return negatives

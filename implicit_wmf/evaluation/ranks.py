@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from .. import kernels
 from ..errors import InputError
 from ..target_ranks import cells_of
-from .lists import BadListsError, Positions, Recommender, ask
+from .lists import Positions, Recommender, WrongModelError, ask
 from .metrics import run_in_blocks
 
 Counts = NDArray[np.int64]
@@ -65,7 +65,7 @@ def _asked_counts(model: RankCounter, users: Positions, targets: csr_array, seen
     try:
         return model.rank_counts(users, targets, seen)
     except InputError as error:
-        raise BadListsError(f"rank_counts: {error}") from error
+        raise WrongModelError(f"rank_counts: {error}") from error
 
 
 def _counts_of_lists(

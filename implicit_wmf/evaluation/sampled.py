@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from .metrics import parse_metrics, score_lists
+from .list_checks import whole_numbers
+from .metrics import Metric, by_rank, parse_metrics
 from .summary import summarise
 
 Positions = NDArray[np.int64]
@@ -57,7 +58,8 @@ def evaluate_sampled(
         Its ``score(users, items)`` is asked for positions, int64 (k, 1) and (k, n) that broadcast, and returns numbers
         (k, n); or a function of the same two arguments.
     users
-        Integers (cases,): the row of each case. A user may have several cases, each with its own positive.
+        Integers (cases,): the row of each case. A user may have several cases, each with its own positive: values are
+        means over cases, but cases of one user are alike, so that errors and intervals are made from users.
     positives
         Integers (cases,): the held-out item, or -1 for a user without, who is left out and counted.
     negatives
@@ -76,8 +78,10 @@ def evaluate_sampled(
     Returns
     -------
     pandas.DataFrame
-        As `evaluate` returns: one row a metric, ``users`` being the number of cases; ``frame.attrs`` has
-        ``without_targets``, how many had no positive.
+        As `evaluate` returns: one row a metric; ``value``, the mean over all cases; ``standard_error`` of this mean,
+        and its interval, over users, each with all of its cases (where users have one each, those of `evaluate`);
+        ``users``, how many there are. ``frame.attrs`` has ``cases``, how many were averaged, and ``without_targets``,
+        how many others had no positive.
 
     Raises
     ------
@@ -94,7 +98,7 @@ def evaluate_sampled(
     >>> table["value"].tolist(), table["users"].tolist()
     ([1.0], [2])
     """
-    names = [str(metric) for metric in parse_metrics(metrics)]
+    parsed = parse_metrics(metrics)
     if ties not in TIES:
         raise InputError(f"ties is {ties!r}; choose one of {', '.join(map(repr, TIES))}")
     rows, wanted, table = _check_cases(users, positives, negatives)
@@ -102,9 +106,10 @@ def evaluate_sampled(
     _check_negatives(rows, wanted, table, cases)
     first, last = _rank_bounds(model, rows[cases], wanted[cases], table[cases])
     first, last = {"pessimistic": (last, last), "average": (first, last), "optimistic": (first, first)}[ties]
-    values = _values_at(first, last, names)
-    left_out = {"without_targets": int(rows.size - cases.size)}
-    return summarise(values, left_out, confidence=confidence, bootstrap=bootstrap, random_state=random_state)
+    values = _values_at(first, last, parsed)
+    counts = {"cases": int(cases.size), "without_targets": int(rows.size - cases.size)}
+    draws = {"confidence": confidence, "bootstrap": bootstrap, "random_state": random_state}
+    return summarise(values, counts, clusters=rows[cases], **draws)
 
 
 def _rank_bounds(
@@ -125,7 +130,11 @@ def _rank_bounds(
 
 def _ask(model: Any, users: Positions, candidates: Positions) -> NDArray[Any]:
     """Return the model's scores, after checking all that a rank relies on; padding is scored as the positive is."""
-    score = model.score if hasattr(model, "score") else model
+    score = getattr(model, "score", model)
+    if isinstance(model, type):
+        raise InputError(
+            f"the model is the class {model.__name__}; give a fitted model, such as {model.__name__}().fit(train)"
+        )
     if not callable(score):
         raise InputError(f"model: {type(model).__name__} has no score(users, items) and cannot be called itself")
     real = candidates >= 0
@@ -153,31 +162,22 @@ def _counting(positives: Positions, negatives: Positions) -> NDArray[np.bool_]:
     return np.asarray((negatives >= 0) & (negatives != positives[:, None]) & ~again)
 
 
-def _values_at(first: Positions, last: Positions, names: list[str]) -> dict[str, NDArray[np.float64]]:
-    """Return metrics of a single relevant item, averaged over its possible ranks `first` to `last`.
-
-    They depend on the rank alone, so they are made once for each rank; those beyond every cut-off are alike.
-    """
-    longest = max(metric.k for metric in parse_metrics(names))
-    ids = np.tile(np.arange(1, longest + 1), (longest + 1, 1))
-    np.fill_diagonal(ids, 0)
-    by_rank = score_lists(ids, np.arange(longest + 2), np.zeros(longest + 1, np.int64), names)
+def _values_at(first: Positions, last: Positions, metrics: Sequence[Metric]) -> dict[str, NDArray[np.float64]]:
+    """Return metrics of a single relevant item, averaged over its possible ranks `first` to `last`, from 0."""
     values = {}
-    for name, of_rank in by_rank.items():
-        sums = np.append(0.0, np.cumsum(of_rank[:-1]))
-
-        def up_to(rank: Positions, sums: Any = sums, beyond: float = of_rank[-1]) -> Any:
-            return sums[np.minimum(rank, longest)] + beyond * np.maximum(rank - longest, 0)
-
-        mean = (up_to(last + 1) - up_to(first)) / (last + 1 - first)
-        values[name] = np.where(first == last, of_rank[np.minimum(first, longest)], mean)
+    for metric in metrics:
+        # beyond the cut-off nothing is found
+        of_rank = np.append(by_rank(metric, min(metric.k, int(last.max()) + 1)), 0.0)
+        sums, end = np.append(0.0, np.cumsum(of_rank[:-1])), of_rank.size - 1
+        mean = (sums[np.minimum(last + 1, end)] - sums[np.minimum(first, end)]) / (last + 1 - first)
+        values[str(metric)] = np.where(first == last, of_rank[np.minimum(first, end)], mean)
     return values
 
 
 def _check_cases(users: Any, positives: Any, negatives: Any) -> tuple[Positions, Positions, Positions]:
     """Convert the three arrays, and check that they fit."""
-    rows, wanted = _whole_numbers("users", users, 0, 1), _whole_numbers("positives", positives, -1, 1)
-    table = _whole_numbers("negatives", _padded(negatives), -1, 2)
+    rows, wanted = whole_numbers("users", users, 1, 0), whole_numbers("positives", positives, 1, -1)
+    table = whole_numbers("negatives", _padded(negatives), 2, -1)
     for name, array in (("positives", wanted), ("negatives", table)):
         if len(array) != rows.size:
             raise InputError(f"{name} has {len(array)} rows for {rows.size} users; give one for each")
@@ -215,17 +215,3 @@ def _padded(negatives: Any) -> Any:
     for line, row in zip(table, rows, strict=True):
         line[: row.size] = row
     return table
-
-
-def _whole_numbers(name: str, given: Any, least: int, dimensions: int) -> Positions:
-    """Convert to positions from `least` on."""
-    array = np.asarray(given)
-    if array.ndim != dimensions:
-        raise InputError(f"{name} must be a {dimensions}-D array of positions, got one of shape {array.shape}")
-    if array.size and array.dtype.kind not in "iu":
-        raise InputError(f"{name} must be whole numbers (positions, not raw ids), got {array.dtype}")
-    low = np.argwhere(array < least)
-    if low.size:
-        place = tuple(low[0].tolist())
-        raise InputError(f"{name} holds {array[place]} at position {', '.join(map(str, place))}; {least} is the least")
-    return array.astype(np.int64)

@@ -10,11 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .. import parameters
+from .._ids import same_ids
 from ..errors import InputError
 from ..interactions import Interactions
 from .metrics import stored_pairs
 from .split_lines import at_least_one, last_of_users, moment_of, moments_of, take_table, two_interactions
-from .split_parts import check_share, keep_pairs
+from .split_parts import as_interactions, check_share, keep_pairs
 
 
 def split_by_time(
@@ -44,8 +45,8 @@ def split_by_time(
         The share of lines to test on, between 0 and 1: the cut is the latest time that leaves at least this share,
         rounded to whole lines, at or after it. Lines of equal time stay together, so the share can become larger.
     cut
-        The first time that belongs to test; replaces `test_fraction`. With a time zone if the column has one; without
-        one it is compared as it stands.
+        The first time that belongs to test; replaces `test_fraction`. With a time zone if the column has one, without
+        if it has none.
 
     Returns
     -------
@@ -144,13 +145,14 @@ def split_last(
     return two_interactions(table, in_test, user=user, item=item, value=value, timestamp=timestamp)
 
 
-def new_pairs(test: Interactions, train: Interactions) -> Interactions:
+def new_pairs(test: Any, train: Any) -> Interactions:
     """Leave out of test the pairs that train stores: a recommender that filters what is known can never reach them.
 
     Parameters
     ----------
-    test, train
-        Interactions of one shape with the same ids. Not changed.
+    test, train : Interactions, or matrices of shape (users, items)
+        Of one shape, with the same ids where both have any; a matrix, which has none, is taken by position. Not
+        changed.
 
     Returns
     -------
@@ -160,8 +162,9 @@ def new_pairs(test: Interactions, train: Interactions) -> Interactions:
     Raises
     ------
     InputError
-        If the two differ in shape or ids.
+        If the two differ in shape or ids, or are not what is said above.
     """
+    test, train = as_interactions(test, "test"), as_interactions(train, "train")
     check_same_ids(train, test)
     matrix = test.matrix
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
@@ -169,14 +172,14 @@ def new_pairs(test: Interactions, train: Interactions) -> Interactions:
 
 
 def check_same_ids(train: Interactions, test: Interactions) -> None:
-    """Refuse two Interactions whose rows or columns do not stand for the same users and items."""
+    """Refuse two Interactions whose rows or columns do not stand for the same users and items, as far as ids tell."""
     if train.shape != test.shape:
         raise InputError(
             f"train has shape {train.shape} and test {test.shape}; build both with the same users and items, "
             "as split_by_time does"
         )
     for side in ("users", "items"):
-        if not getattr(train, side).equals(getattr(test, side)):
+        if not same_ids(getattr(train, side), getattr(test, side)):
             raise InputError(
                 f"train.{side} and test.{side} hold different ids or another order; build both with the same {side}, "
                 "as split_by_time does"

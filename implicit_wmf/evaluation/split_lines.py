@@ -18,10 +18,18 @@ def take_table(frame: Any, **names: Hashable | None) -> pd.DataFrame:
     """Take the named columns of a frame of any kind into a pandas frame."""
     wanted = {argument: name for argument, name in names.items() if name is not None}
     columns = take_columns(frame, wanted)
+    if "timestamp" in wanted:
+        columns["timestamp"] = _in_zone(columns["timestamp"], frame, wanted["timestamp"])
     table = pd.DataFrame({wanted[argument]: column for argument, column in columns.items()})
     if table.empty:
         raise InputError("frame: the table is empty; give at least two lines to split")
     return table
+
+
+def _in_zone(times: pd.Series, frame: Any, name: Hashable) -> pd.Series:
+    """Give times their time zone back, which columns of polars lose as NumPy arrays: a cut needs one or must not."""
+    zone = getattr(frame.get_column(name).dtype, "time_zone", None) if hasattr(frame, "get_column") else None
+    return times if zone is None else times.dt.tz_localize("UTC").dt.tz_convert(zone)
 
 
 def moments_of(table: pd.DataFrame, timestamp: Hashable) -> NDArray[Any]:
@@ -42,9 +50,12 @@ def moment_of(cut: Any, column: Any, kind: np.dtype[Any]) -> Any:
         moment = pd.NaT
     if moment is pd.NaT:
         raise InputError(f"cut is {cut!r}, but the times are dates; give a date, such as '2011-12-01'")
+    aware = isinstance(column, pd.DatetimeTZDtype)
+    if moment.tzinfo is not None and not aware:
+        raise InputError(f"cut is {cut!r} with a time zone, but the times have none; give a cut without, in their zone")
     if moment.tzinfo is not None:
         return moment.tz_convert(None).to_datetime64()
-    if isinstance(column, pd.DatetimeTZDtype):
+    if aware:
         raise InputError(f"cut is {cut!r} without a time zone, but the times are in {column.tz}; add one to the cut")
     return moment.to_datetime64()
 

@@ -22,7 +22,7 @@ from .split_parts import (
 
 
 def split_random(
-    data: Any, *, test_fraction: float = 0.2, within_users: bool = False, random_state: Any = None
+    data: Any, *, test_fraction: float = 0.2, within_users: bool = False, random_state: Any = 0
 ) -> tuple[Interactions, Interactions]:
     """Split the pairs by chance, so that no pair is in both parts.
 
@@ -40,7 +40,7 @@ def split_random(
         Take the share of each user's pairs, instead of all pairs together: each user with two pairs or more then has
         at least one in each part, and a single pair stays in train.
     random_state : int, numpy.random.Generator or None
-        Seed of the draw; None draws anew in each call.
+        Seed of the draw, by default always the same; None draws anew in each call.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def split_random(
     return keep_pairs(data, ~in_test), keep_pairs(data, in_test)
 
 
-def leave_one_out(data: Any, *, pick: str | None = None, random_state: Any = None) -> tuple[Interactions, Interactions]:
+def leave_one_out(data: Any, *, pick: str | None = None, random_state: Any = 0) -> tuple[Interactions, Interactions]:
     """Test on one pair of each user, the last one in time or any; all others are for training.
 
     With ``pick="last"`` this is the split of He et al. 2017, "Neural collaborative filtering", section 4.1. Pairs are
@@ -89,8 +89,8 @@ def leave_one_out(data: Any, *, pick: str | None = None, random_state: Any = Non
         several pairs at a user's last time, such as a basket, one is drawn: a fixed rule, such as the largest item
         index, would test on a few items again and again.
     random_state : int, numpy.random.Generator or None
-        Seed of the draw; None draws anew in each call. Where no user's last time is shared, the last pairs do not
-        depend on it.
+        Seed of the draw, by default always the same; None draws anew in each call. Where no user's last time is
+        shared, the last pairs do not depend on it.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def split_users(
     held_out_users: float = 0.1,
     fold_in_fraction: float = 0.8,
     min_items: int = 2,
-    random_state: Any = None,
+    random_state: Any = 0,
 ) -> tuple[Interactions, Interactions, Interactions]:
     """Hold out users altogether, and divide their pairs into what a model may see of them and what it must find.
 
@@ -153,7 +153,7 @@ def split_users(
     min_items
         Users with fewer pairs than this are never held out; at least 2. Liang et al. have 5.
     random_state : int, numpy.random.Generator or None
-        Seed of the draw; None draws anew in each call.
+        Seed of the draw, by default always the same; None draws anew in each call.
 
     Returns
     -------

@@ -20,16 +20,19 @@ def check_share(name: str, value: Any, example: float) -> float:
     return float(value)
 
 
-def as_interactions(data: Any) -> Interactions:
+def as_interactions(data: Any, name: str = "data") -> Interactions:
     """Take Interactions as they are and a matrix by conversion; a table does not say which columns to take."""
     if isinstance(data, Interactions):
         return data
     if isinstance(data, pd.DataFrame) or hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
         raise InputError(
-            f"data: met a table ({type(data).__name__}), but pairs of users and items are split; "
-            "give Interactions.from_frame(data, user=..., item=...)"
+            f"{name}: met a table ({type(data).__name__}), which does not say what its users and items are; "
+            f"give Interactions.from_frame({name}, user=..., item=...)"
         )
-    return Interactions.from_matrix(data)
+    try:
+        return Interactions.from_matrix(data)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def pair_counts(data: Interactions) -> NDArray[np.int64]:

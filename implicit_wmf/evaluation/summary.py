@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ def summarise(
     left_out: Mapping[str, int] | None = None,
     *,
     users: int | None = None,
+    clusters: NDArray[np.integer] | None = None,
     confidence: float = 0.95,
     bootstrap: int = 1000,
     random_state: Any = 0,
@@ -40,6 +41,10 @@ def summarise(
         Counts to put into ``frame.attrs``.
     users
         How many users the single numbers were made from; by default as many as the arrays hold.
+    clusters
+        Integers (values,): whose each value is, where users have several, or some of them. Then the mean is over
+        values, but whole users are drawn; the standard error is that of a ratio of users' sums to their numbers of
+        values (Cochran 1977, "Sampling techniques", section 2.11), which for one value each is the one below.
     confidence
         Of the intervals, between 0 and 1.
     bootstrap
@@ -72,12 +77,12 @@ def summarise(
     draws = check_draws(confidence, bootstrap, random_state)
     arrays = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
     count = users if users is not None else max((array.size for array in arrays.values() if array.ndim), default=0)
-    defined = {name: array[~np.isnan(array)] for name, array in arrays.items() if array.ndim}
-    intervals = _intervals(defined, draws)
+    sums = {name: _of_users(array, clusters) for name, array in arrays.items() if array.ndim}
+    intervals = _intervals(sums, draws)
     rows = []
     for name, array in arrays.items():
         if array.ndim:
-            rows.append({"metric": name} | _average(defined[name], intervals[name]))
+            rows.append({"metric": name} | _average(sums[name], intervals[name]))
         else:
             rows.append({"metric": name} | _row(float(array), np.nan, (np.nan, np.nan), count))
     table = pd.DataFrame(rows, columns=["metric", "value", "standard_error", "low", "high", "users"])
@@ -85,15 +90,36 @@ def summarise(
     return table
 
 
-def resampled_means(values: Floats, bootstrap: int, seed: int) -> Floats:
-    """Means of `values` (metrics, users) over users drawn with replacement, as many as there are: (bootstrap, metrics).
+class Sums(NamedTuple):
+    """What users' values of a metric come to."""
 
-    Which users are drawn depends on the seed and the numbers of users and resamples alone.
+    totals: Floats  # (users,)
+    counts: Floats  # (users,): of how many values
+
+
+def _of_users(values: Floats, clusters: NDArray[np.integer] | None) -> Sums:
+    """Sum the values that are defined, each user's own."""
+    defined = ~np.isnan(values)
+    values = values[defined]
+    if clusters is None:
+        return Sums(values, np.ones(values.size))
+    whose, place, counts = np.unique(np.asarray(clusters)[defined], return_inverse=True, return_counts=True)
+    if whose.size == values.size:  # in the order that they have, so that the draws are those of single values
+        return Sums(values, np.ones(values.size))
+    totals = np.asarray(np.bincount(place, values, whose.size), dtype=np.float64)
+    return Sums(totals, counts.astype(np.float64))
+
+
+def resampled_means(totals: Floats, counts: Floats, bootstrap: int, seed: int) -> Floats:
+    """Means of users drawn with replacement, as many as there are, each with all of its values: (bootstrap, metrics).
+
+    Of `totals` (metrics, users) over `counts` (users,). Which users are drawn depends on the seed and the numbers of
+    users and resamples alone.
     """
     generator = np.random.default_rng(seed)
-    sums = _in_groups(values, generator)
+    sums = _in_groups(np.concatenate([totals, counts[None]]), generator)
     groups = sums.shape[1]
-    means = np.empty((bootstrap, len(values)))
+    means = np.empty((bootstrap, len(totals)))
     chunk = max(1, _CHUNK // groups)
     with single_threaded_blas():
         for start in range(0, bootstrap, chunk):
@@ -101,8 +127,8 @@ def resampled_means(values: Floats, bootstrap: int, seed: int) -> Floats:
             drawn = generator.integers(0, groups, (part, groups), dtype=np.int32)
             places = drawn + (np.arange(part) * groups)[:, None]
             times = np.bincount(places.reshape(-1), minlength=part * groups).reshape(part, groups)
-            totals = times.astype(np.float64) @ sums.T
-            means[start : start + part] = totals[:, :-1] / totals[:, -1:]
+            drawn_sums = times.astype(np.float64) @ sums.T
+            means[start : start + part] = drawn_sums[:, :-1] / drawn_sums[:, -1:]
     return means
 
 
@@ -124,38 +150,42 @@ def _whole(number: Any) -> bool:
     return isinstance(number, int | np.integer) and not isinstance(number, bool) and int(number) >= 0
 
 
-def _intervals(defined: Mapping[str, Floats], draws: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+def _intervals(sums: Mapping[str, Sums], draws: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """Return (low, high) of each metric, those with values of as many users on the same draws."""
-    intervals = dict.fromkeys(defined, (np.nan, np.nan))
+    intervals = dict.fromkeys(sums, (np.nan, np.nan))
     if draws["bootstrap"] == 0:
         return intervals
     tail = (1 - draws["confidence"]) / 2
-    for size in {array.size for array in defined.values() if array.size > 1}:
-        names = [name for name, array in defined.items() if array.size == size]
-        means = resampled_means(np.stack([defined[name] for name in names]), draws["bootstrap"], draws["random_state"])
+    alike: dict[bytes, list[str]] = {}
+    for name, of in sums.items():
+        if of.totals.size > 1:
+            alike.setdefault(of.counts.tobytes(), []).append(name)
+    for names in alike.values():
+        totals, counts = np.stack([sums[name].totals for name in names]), sums[names[0]].counts
+        means = resampled_means(totals, counts, draws["bootstrap"], draws["random_state"])
         bounds = np.quantile(means, [tail, 1 - tail], axis=0)
         intervals.update(zip(names, map(tuple, bounds.T.tolist()), strict=True))
     return intervals
 
 
-def _in_groups(values: Floats, generator: np.random.Generator) -> Floats:
-    """Sum users in groups, each user alone where there are not too many; the last row counts the users."""
-    metrics, users = values.shape
+def _in_groups(sums: Floats, generator: np.random.Generator) -> Floats:
+    """Sum users in groups, each user alone where there are not too many."""
+    users = sums.shape[1]
     if users <= MOST_GROUPS:
-        return np.concatenate([values, np.ones((1, users))])
+        return sums
     groups = generator.permutation(users) % MOST_GROUPS
-    sums = np.empty((metrics + 1, MOST_GROUPS))
-    for metric in range(metrics):
-        sums[metric] = np.bincount(groups, values[metric], MOST_GROUPS)
-    sums[metrics] = np.bincount(groups, minlength=MOST_GROUPS)
-    return sums
+    return np.stack([np.bincount(groups, row, MOST_GROUPS) for row in sums])
 
 
-def _average(values: Floats, interval: tuple[float, float]) -> dict[str, Any]:
-    count = values.size
-    value = float(values.mean()) if count else np.nan
-    error = float(values.std(ddof=1) / np.sqrt(count)) if count > 1 else np.nan
-    return _row(value, error, interval, count)
+def _average(sums: Sums, interval: tuple[float, float]) -> dict[str, Any]:
+    totals, counts = sums
+    users = totals.size
+    value = float(totals.sum() / counts.sum()) if users else np.nan
+    error = np.nan
+    if users > 1:
+        gaps = np.square(totals - value * counts).sum() / (users - 1)
+        error = float(np.sqrt(gaps) / (counts.mean() * np.sqrt(users)))
+    return _row(value, error, interval, users)
 
 
 def _row(value: float, error: float, interval: tuple[float, float], users: int) -> dict[str, Any]:

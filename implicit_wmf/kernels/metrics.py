@@ -31,13 +31,14 @@ def measure_hits(start, stop, hits, relevant, cutoffs, discounts, ideals, out):
     """Write the measures (measures, cutoffs, users) of users start to stop - 1; NaN for those without relevant items.
 
     `cutoffs` ascend and are at least 1; `discounts` are 1 / log2(1 + rank) for each rank, `ideals` their running sums.
+    Where lists are shorter than a cut-off, there are no hits in the ranks beyond.
     """
     for user in range(start, stop):
         rank = found = 0
         gain = precision_sum = first = 0.0
         for c in range(cutoffs.size):
             k = cutoffs[c]
-            while rank < k:
+            while rank < min(k, hits.shape[1]):
                 if hits[user, rank]:
                     found += 1
                     gain += discounts[rank]

@@ -7,7 +7,7 @@ interrupted goes on exactly as it would have gone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,22 +65,39 @@ def next_trial(done: Sequence[Trial], plan: Sequence[int], space: Space, seed: i
     if number == 0:
         return Trial(0, factors, "config", {})
     first = plan.index(factors, 1)
-    place, size = number - first, plan[1:].count(factors)
-    waiting = _published(space) if first == 1 else _best_of(done, plan[first - 1])
-    if place < min(len(waiting), _CARRIED, max(1, size // 2)):
-        source, point = waiting[place]
+    if first == 1:
+        waiting = [("published", point) for point in _published(space)]
+    else:
+        waiting = [(f"trial {trial.number}", trial.point) for trial in _best_of(done, plan[first - 1])]
+    if number - first < len(waiting) and _may_carry(plan, number):
+        source, point = waiting[number - first]
         return Trial(number, factors, source, point)
     return Trial(number, factors, "search", _draw(done, space, seed))
 
 
-def _published(space: Space) -> list[tuple[str, Point]]:
+def _may_carry(plan: Sequence[int], number: int) -> bool:
+    """Tell whether a trial is one of those that try what is known to be good, as far as there is any."""
+    first = plan.index(plan[number], 1)
+    most = _CARRIED if first == 1 else min(_CARRIED, max(1, plan[1:].count(plan[number]) // 2))
+    return number - first < most
+
+
+def keeps_trials(plan: Sequence[int], other: Sequence[int], run: int) -> bool:
+    """Tell whether the first `run` trials of one plan are those of another, whatever they came to."""
+    return run <= len(other) and all(
+        plan[number] == other[number] and _may_carry(plan, number) == _may_carry(other, number)
+        for number in range(1, run)
+    )
+
+
+def _published(space: Space) -> list[Point]:
     """Return published settings as far as the space holds them, for each choice of its weighting or of another word."""
     choices = {name: values.values for name, values in space.items() if isinstance(values, Choice)}
     points: list[Point] = []
     for turn in range(max(map(len, choices.values()), default=1)):
         point = {name: _middle(name, values) for name, values in space.items() if isinstance(values, Range)}
         points.append(point | {name: values[turn % len(values)] for name, values in choices.items()})
-    return [("published", point) for point in points]
+    return points
 
 
 def _middle(name: str, values: Range) -> float:
@@ -91,12 +108,12 @@ def _middle(name: str, values: Range) -> float:
     return float(np.sqrt(values.low) * np.sqrt(values.high)) if values.log else (values.low + values.high) / 2
 
 
-def _best_of(done: Sequence[Trial], factors: int) -> list[tuple[str, Point]]:
-    """Return the points of the stage before that were fitted to the end, best first, each once."""
+def _best_of(done: Sequence[Trial], factors: int) -> list[Trial]:
+    """Return the trials of a stage that were fitted to the end, best first, each point once."""
     ended = [trial for trial in _searched(done) if trial.factors == factors and _state(trial) == "complete"]
     ended.sort(key=lambda trial: -_value(trial))
     unique = {tuple(trial.point.items()): trial for trial in reversed(ended)}
-    return [(f"trial {trial.number}", trial.point) for trial in ended if unique[tuple(trial.point.items())] is trial]
+    return [trial for trial in ended if unique[tuple(trial.point.items())] is trial]
 
 
 def _draw(done: Sequence[Trial], space: Space, seed: int) -> Point:
@@ -110,10 +127,23 @@ def _draw(done: Sequence[Trial], space: Space, seed: int) -> Point:
     with quiet():
         memory = optuna().create_study(direction="maximize", sampler=sampler)
         for trial in _searched(done):
-            value = _value(trial) / best[trial.factors]
-            memory.add_trial(optuna().trial.create_trial(params=trial.point, distributions=spread, value=value))
+            memory.add_trial(_as_ended(trial, _value(trial) / best[trial.factors], spread))
         point: Point = memory.ask(spread).params
     return {name: point[name] for name in space}
+
+
+def _as_ended(trial: Trial, value: float, spread: dict[str, Any]) -> Any:
+    """Tell Optuna how a trial ended; the values of pruned ones are not final, and rank behind those that are."""
+    trials = optuna().trial
+    if _state(trial) == "complete":
+        return trials.create_trial(params=trial.point, distributions=spread, value=value)
+    assert trial.outcome is not None
+    return trials.create_trial(
+        state=trials.TrialState.PRUNED,
+        params=trial.point,
+        distributions=spread,
+        intermediate_values={len(trial.outcome.curve): value},
+    )
 
 
 def distributions(space: Space) -> dict[str, Any]:
@@ -147,8 +177,25 @@ def _seed(seed: int, number: int) -> int:
 
 
 def others_of(done: Sequence[Trial], trial: Trial) -> list[Outcome]:
-    """Return what the earlier trials of the same stage came to."""
-    return [one.outcome for one in _searched(done) if one.factors == trial.factors and one.outcome is not None]
+    """Return what the earlier trials of the same stage came to that were fitted to the end."""
+    return [
+        one.outcome
+        for one in _searched(done)
+        if one.factors == trial.factors and one.outcome is not None and one.outcome.state == "complete"
+    ]
+
+
+def promising(done: Sequence[Trial]) -> list[Trial]:
+    """Return what the last stage that was begun would hand on, as trials of the full dimension, the best first.
+
+    None if settings of the search were fitted at the full dimension already. The best of each stage are the first of
+    the next, so the last stage has seen the best of all.
+    """
+    full = done[0].factors
+    ended = [trial for trial in _searched(done) if _state(trial) == "complete"]
+    if not ended or any(trial.factors == full for trial in ended):
+        return []
+    return [replace(trial, factors=full, outcome=None) for trial in _best_of(done, ended[-1].factors)]
 
 
 def best_trial(done: Sequence[Trial], factors: int) -> Trial:

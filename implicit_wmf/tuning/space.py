@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._ids import plain
 from .._wording import nearest
 from ..confidence import weigh
 from ..config import WMFConfig
@@ -44,13 +45,23 @@ class Range:
     log: bool = False
 
     def __post_init__(self) -> None:
-        for end in (self.low, self.high):
-            if isinstance(end, bool) or not isinstance(end, int | float | np.number) or not math.isfinite(end):
-                raise InputError(f"{self}: the ends must be finite numbers, got {end!r}")
+        for name in ("low", "high"):
+            object.__setattr__(self, name, self._end(getattr(self, name)))
         if not self.low < self.high:
             raise InputError(f"{self}: low must be less than high; for one value set it in config")
         if self.log and self.low <= 0:
             raise InputError(f"{self}: a logarithmic range must start above 0, got {self.low!r}")
+
+    def _end(self, end: Any) -> float:
+        """Return an end as a float, so that equal ranges are spelled alike in a study: from 1, 1.0 or np.float64(1)."""
+        is_number = isinstance(end, int | float | np.number) and not isinstance(end, bool)
+        try:
+            value = float(end) if is_number and not isinstance(end, np.complexfloating) else math.nan
+        except OverflowError:
+            value = math.inf
+        if not math.isfinite(value):
+            raise InputError(f"{self}: the ends must be finite numbers, got {end!r}")
+        return value + 0.0  # -0.0 is 0.0
 
 
 @dataclass(frozen=True)
@@ -66,11 +77,11 @@ class Choice:
     values: tuple[Any, ...]
 
     def __init__(self, *values: Any) -> None:
-        object.__setattr__(self, "values", values)
-        for value in values:
+        object.__setattr__(self, "values", tuple(map(plain, values)))
+        for value in self.values:
             if value is not None and not isinstance(value, str | bool | int | float):
                 raise InputError(f"{self}: a choice is a word, a number, True, False or None, got {value!r}")
-        if len(set(values)) < max(2, len(values)):
+        if len(set(self.values)) < max(2, len(values)):
             raise InputError(f"{self}: give at least two different values; for one value set it in config")
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._wording import count
 from ..errors import InputError
 from .optional import optuna, quiet
 from .search import Trial, distributions
@@ -20,6 +21,7 @@ from .trials import Outcome
 PathLike = str | os.PathLike[str]
 
 _ABOUT = "implicit_wmf"
+_ANOTHER = "use another storage (on the command line: another --output), or another study_name in it"
 
 
 def open_study(storage: PathLike | None, name: str, about: dict[str, Any]) -> Any:
@@ -35,6 +37,23 @@ def open_study(storage: PathLike | None, name: str, about: dict[str, Any]) -> An
         )
     _check_same(known, about, f"study {name!r} in {storage}")
     return study
+
+
+def plan_trials(study: Any, trials: int, keeps: Callable[[int, int], bool]) -> None:
+    """Note how many trials a study is to have now; those it has must be the first of as many.
+
+    `keeps` says of an earlier number of trials, and of how many were run, whether that is so.
+    """
+    about, run = study.user_attrs[_ABOUT], len(study.get_trials(deepcopy=False))
+    before = about["trials"]
+    if before == trials:
+        return
+    if not keeps(before, run):
+        raise InputError(
+            f"storage: study {study.study_name!r} has run {count(run, 'trial')} of a plan for {before}, and a plan for "
+            f"{trials} would have begun otherwise; ask for {before}, or {_ANOTHER}"
+        )
+    study.set_user_attr(_ABOUT, about | {"trials": trials})
 
 
 def _created(storage: PathLike | None, name: str) -> Any:
@@ -73,7 +92,7 @@ def _first_line(error: BaseException) -> str:
 def _check_same(known: dict[str, Any], about: dict[str, Any], where: str) -> None:
     for name, value in about.items():
         before = known.get(name)
-        if before == value:
+        if before == value or name == "trials":  # which may change, see plan_trials
             continue
         change = f"{name} was {before!r} and is now {value!r}"
         if isinstance(value, dict) and isinstance(before, dict):
@@ -81,9 +100,7 @@ def _check_same(known: dict[str, Any], about: dict[str, Any], where: str) -> Non
             change = f"{name} {key} was {before.get(key)!r} and is now {value.get(key)!r}"
         elif name in ("train", "validation"):
             change = f"the {name} data are not the same"
-        raise InputError(
-            f"storage: {where} was begun otherwise: {change}; use another storage, or another study_name in it"
-        )
+        raise InputError(f"storage: {where} was begun otherwise: {change}; {_ANOTHER}")
 
 
 def add_trial(study: Any, trial: Trial, space: Space, settings: dict[str, Any], seconds: float) -> None:

@@ -17,10 +17,12 @@ from ..config import WMFConfig
 from ..errors import InputError
 from ..evaluation.metrics import parse_metric
 from ..factor_model import as_interactions
+from ..model import WMF
 from ..parameters import number, or_none, whole
-from .search import Trial, best_trial, next_trial, others_of, plan_stages, spelled
+from ..validation import HeldOut, Removes, as_pair
+from .search import Trial, best_trial, keeps_trials, next_trial, others_of, plan_stages, promising, spelled
 from .space import RELATIVE, Space, check_space, default_space, settings
-from .study import PathLike, add_trial, open_study, read_trials, table_rows
+from .study import PathLike, add_trial, open_study, plan_trials, read_trials, table_rows
 from .trials import Judge, Outcome, run_default, run_trial
 
 
@@ -38,7 +40,12 @@ class Tuning:
     default_value : float
         The metric of the settings as given, all their epochs run: trial 0.
     best_trial : int
-        The trial that it was.
+        The trial that it was, or whose settings it has (`refitted`).
+    refitted : bool
+        Whether the time was up before settings were tried at the full dimension, and `value` is of one more fit there,
+        of the best settings so far. It is no trial, and stands in no study: the search goes on as if it had not been.
+    users : int
+        How many users `value` is the mean of: those of the validation part with something new to find.
     trials : pandas.DataFrame
         One row a trial: ``trial``; ``source``, where its settings are from (config, published, search, or the trial
         that they were carried over from); ``factors``; the hyper-parameters that were searched; ``iterations``, its
@@ -54,6 +61,8 @@ class Tuning:
     value: float
     default_value: float
     best_trial: int
+    refitted: bool
+    users: int
     trials: pd.DataFrame
     study: Any
     planned: int
@@ -70,7 +79,7 @@ def tune(
     *,
     trials: int = 40,
     metric: str = "ndcg@20",
-    config: WMFConfig | None = None,
+    config: WMFConfig | WMF | None = None,
     space: Space | None = None,
     storage: PathLike | None = None,
     study_name: str = "implicit_wmf",
@@ -82,11 +91,11 @@ def tune(
     """Search the hyper-parameters with the best metric on a validation part.
 
     Trial 0 is `config` as it is. Then settings are drawn by Optuna's tree-structured Parzen estimator, first at a
-    quarter of the factors, then at half, then at all of them: the best of a stage come first in the next, at the
-    values they have (the penalties of the best models hardly move with the dimension). Each fit is measured
-    after every epoch and ends when the metric has not risen for `patience` epochs, or lies below the median of the
-    stage's other trials; `iterations` is thus found and not drawn. No decision depends on the clock: the same call
-    gives the same trials.
+    quarter of the factors, then at half, then at all of them: the best of a stage come first in the next, at the values
+    they have (the penalties of the best models hardly move with the dimension). Each fit is measured after every epoch
+    and ends when the metric has not risen for `patience` epochs, or from the sixth epoch on lies below the median of
+    those trials of the stage that were fitted to the end; `iterations` is thus found and not drawn. No decision depends
+    on the clock: the same call gives the same trials.
 
     Keep a test part that this function never sees, such as the last weeks, for the figure that you report.
 
@@ -101,19 +110,21 @@ def tune(
         How many settings to try, `config` included.
     metric : str
         Of `implicit_wmf.evaluation`, per user and the higher the better.
-    config : WMFConfig, optional
+    config : WMFConfig or WMF, optional
         What is not searched: `factors`, the final dimension; `iterations`, the most epochs of a fit; and all others
         that `space` does not name. `random_state` None is taken as the seed of the search.
     space : dict of str to Range or Choice, optional
         What is searched; by default `default_space`, which has the table.
     storage : path, optional
         File (SQLite) that keeps the trials, or an address that Optuna knows. The same call goes on where an
-        interrupted one was, with the same result as if it had not been.
+        interrupted one was, with the same result as if it had not been; with more `trials` too, if a plan for as many
+        would have begun alike (with fewer than 32 factors always, else while the first stage lasts).
     study_name : str
         Name of the study in the file.
     timeout : float, optional
-        Seconds after which no further trial is begun. Settings are judged at full dimension only, in the last quarter
-        of the trials: with less time ask for fewer trials.
+        Seconds after which no further trial is begun. If none of the search has been fitted at the full dimension by
+        then, which begins in the last quarter of the trials, the best settings so far are fitted once there, so that
+        the result is the best that was found. Where the same time is to reach the full dimension ask for fewer trials.
     patience : int
         Epochs without a better value until a fit ends.
     random_state : int
@@ -147,10 +158,11 @@ def tune(
     whole(0)("random_state", random_state)
     or_none(number(0, exclusive=True))("timeout", timeout)
     data = as_interactions(train)
-    config = _seeded(config or WMFConfig(), random_state)
+    config = _seeded(_as_config(config), random_state)
     space = default_space(data, config) if space is None else dict(space)
     check_space(space, config)
     judge = Judge(data, validation, _metric_name(metric), patience)
+    users = _measured_users(judge, config, space)
     about = {
         "train": _digest(train),
         "validation": _digest(validation),
@@ -158,14 +170,47 @@ def tune(
         "trials": int(trials),
         "patience": int(patience),
         "random_state": int(random_state),
-        "config": config_values(config),
+        "config": {name: _brief(value) for name, value in config_values(config).items()},
         "space": spelled(space),
     }
     study = open_study(storage, study_name, about)
     plan = plan_stages(config.factors, trials)
+    plan_trials(study, int(trials), lambda before, run: keeps_trials(plan_stages(config.factors, before), plan, run))
     search = _Search(study, judge, config, space, random_state)
-    done = search.run(plan, timeout, progress)
-    return _result(search, done, trials)
+    return _result(search, search.run(plan, timeout, progress), len(plan), users)
+
+
+def _as_config(config: Any) -> WMFConfig:
+    """Return hyper-parameters, given as such or in a model."""
+    if config is None:
+        return WMFConfig()
+    found = config.config if isinstance(config, WMF) else config
+    if not isinstance(found, WMFConfig):
+        raise InputError(
+            f"config must be a WMFConfig or a WMF, such as WMFConfig(factors=64), got {type(config).__name__}"
+        )
+    return found
+
+
+def _measured_users(judge: Judge, config: WMFConfig, space: Space) -> int:
+    """Count the users that a value is the mean of, and refuse what nothing can be judged by."""
+    if judge.validation is None:
+        raise InputError("validation is None; give held-out interactions, by which settings are judged")
+    weightings = {config.weighting, *getattr(space.get("weighting"), "values", ())}
+    pair = as_pair(judge.validation)
+    known = judge.train if pair is None else as_interactions(pair[0])
+    if "raw" in weightings and len(weightings) > 1 and (known.matrix.data == 0).any():
+        raise InputError(
+            "space: stored zeros may be recommended with weighting 'raw' and not with others, whose values could not "
+            "be compared; leave either out, in config too, or drop the zeros from the data"
+        )
+    removes = Removes(zeros=config.weighting == "raw")
+    return int(HeldOut.of(judge.train, judge.validation, judge.metric, removes).users.size)
+
+
+def _brief(value: Any) -> Any:
+    """Return a fingerprint for the numbers of an array, which a study need not keep nor a message show."""
+    return f"array {choice_digest(np.asarray(value))}" if isinstance(value, list) else value
 
 
 def _metric_name(metric: str) -> str:
@@ -189,8 +234,9 @@ def _seeded(config: WMFConfig, random_state: int) -> WMFConfig:
 
 def _digest(data: Any) -> list[str | None]:
     """Fingerprint of interactions, of a matrix, or of a pair of them."""
-    if isinstance(data, tuple):
-        return [digest for part in data for digest in _digest(part)]
+    pair = as_pair(data)
+    if pair is not None:
+        return [digest for part in pair for digest in _digest(part)]
     matrix = as_interactions(data).matrix
     return [choice_digest(matrix), choice_digest(matrix.data), str(matrix.shape)]
 
@@ -221,6 +267,15 @@ class _Search:
                 bar.update()
         return done
 
+    def at_full_dimension(self, done: Sequence[Trial]) -> Trial | None:
+        """Fit the best settings that were never fitted there, of those that can be; None where nothing is to be."""
+        for trial in promising(done):
+            tried = settings(self.config, trial.point, self.judge.train)
+            outcome = run_trial(tried, self.judge, ())  # of no others: to the end
+            if outcome.state == "complete":
+                return replace(trial, outcome=outcome)
+        return None
+
     def _run_next(self, trial: Trial, done: Sequence[Trial]) -> Trial:
         """Run one trial and write it down."""
         began = time.perf_counter()
@@ -242,8 +297,9 @@ class _Search:
         return run_trial(tried, self.judge, others_of(done, trial))
 
 
-def _result(search: _Search, done: Sequence[Trial], planned: int) -> Tuning:
-    best = best_trial(done, search.config.factors)
+def _result(search: _Search, done: Sequence[Trial], planned: int, users: int) -> Tuning:
+    refit = search.at_full_dimension(done) if len(done) < planned else None
+    best = best_trial([*done, *([] if refit is None else [refit])], search.config.factors)
     outcome, first = best.outcome, done[0].outcome
     assert outcome is not None
     assert first is not None
@@ -253,6 +309,8 @@ def _result(search: _Search, done: Sequence[Trial], planned: int) -> Tuning:
         value=outcome.value,
         default_value=first.value,
         best_trial=best.number,
+        refitted=best is refit,
+        users=users,
         trials=pd.DataFrame(table_rows(search.study, done)),
         study=search.study,
         planned=planned,
