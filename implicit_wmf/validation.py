@@ -15,7 +15,7 @@ from . import kernels, ranking
 from ._history import best_epoch
 from ._ids import same_ids
 from .errors import InputError
-from .evaluation import new_pairs
+from .evaluation.measuring import targets_of
 from .evaluation.metrics import parse_metrics, score_lists
 from .interactions import Interactions
 from .parameters import number, or_none, whole
@@ -170,9 +170,7 @@ class HeldOut:
         else:
             fold_in, held_out = _folded(train, pair)
             known, user_items = Removes(zeros=removes.zeros).drop(fold_in), fold_in.matrix
-        targets = new_pairs(held_out, known).matrix.copy()
-        targets.data = (targets.data > 0).astype(np.float32)
-        targets.eliminate_zeros()
+        targets = targets_of(known, held_out)
         users = _measured_users(known, targets)
         return cls(users, targets[users], None if user_items is None else user_items[users], metrics, length)
 
