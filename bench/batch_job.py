@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 
-from implicit_wmf._batch_folder import users_done
+from implicit_wmf.batch import users_done
 
 from .batch_model import user_ids
 

@@ -1,12 +1,18 @@
 """Weighted matrix factorization for implicit feedback: exact, parallel alternating least squares in Numba."""
 
-from .config import WMFConfig
-from .errors import InputError, MissingExtraError, NotFittedError
-from .interactions import Interactions
-from .item_knn import ItemKNN
-from .model import WMF
-from .popularity import MostPopular
-from .training import EpochRecord
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import WMFConfig
+    from .errors import InputError, MissingExtraError, NotFittedError
+    from .interactions import Interactions
+    from .item_knn import ItemKNN
+    from .model import WMF
+    from .popularity import MostPopular
+    from .training import EpochRecord
 
 __version__ = "0.1.0"
 __all__ = [
@@ -20,3 +26,30 @@ __all__ = [
     "NotFittedError",
     "WMFConfig",
 ]
+
+# Loaded when first asked for: pandas alone, which interactions need, takes longer than Python itself to start.
+_HOMES = {
+    "WMF": "model",
+    "EpochRecord": "training",
+    "InputError": "errors",
+    "Interactions": "interactions",
+    "ItemKNN": "item_knn",
+    "MissingExtraError": "errors",
+    "MostPopular": "popularity",
+    "NotFittedError": "errors",
+    "WMFConfig": "config",
+}
+_PARTS = ("compat", "datasets", "evaluation", "factorizers", "objectives", "tables", "tuning")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PARTS:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | {*__all__, *_PARTS})

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ._arrow import arrow, arrow_to_pandas
 from ._ids import Place, plain, spell
-from .errors import InputError, MissingExtraError
+from .errors import InputError
 
 
 def take_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series]:
@@ -32,27 +32,13 @@ def take_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series
 
 
 def _arrow_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series]:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise MissingExtraError(package="pyarrow", extra="parquet", purpose="Reading Arrow tables") from error
+    pyarrow, _ = arrow("Reading Arrow tables")
     table = pyarrow.table(frame)
     _check_names(table.column_names, wanted)
     return {
         argument: arrow_to_pandas(table.column(name), is_id=argument in ("user", "item"))
         for argument, name in wanted.items()
     }
-
-
-def arrow_to_pandas(column: Any, *, is_id: bool) -> pd.Series:
-    """Take an Arrow column without Python objects for dates (datetime64) and decimals (ids: int64; others: float64)."""
-    import pyarrow
-
-    if pyarrow.types.is_decimal(column.type):
-        # An id that is no whole number stays as it is: as a float it could merge with another one.
-        with suppress(pyarrow.ArrowException) if is_id else nullcontext():
-            column = column.cast(pyarrow.int64() if is_id else pyarrow.float64())
-    return column.to_pandas(date_as_object=False)
 
 
 def _check_names(columns: Sequence[Hashable], wanted: dict[str, Hashable]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._wording import nearest
+from ._words import nearest
 from .config import WMFConfig
 from .errors import InputError
 from .parameters import is_array

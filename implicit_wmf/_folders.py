@@ -33,7 +33,7 @@ def writing_folder(target: Path) -> Iterator[Path]:
     try:
         yield folder
         if target.exists():
-            _replace(folder, target)
+            replace_folder(folder, target)
         else:
             folder.rename(target)
     finally:
@@ -44,7 +44,8 @@ def _beside(target: Path, suffix: str) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{suffix}")
 
 
-def _replace(folder: Path, target: Path) -> None:
+def replace_folder(folder: Path, target: Path) -> None:
+    """Put a folder in the place of another, which stays if that fails."""
     old = _beside(target, "old")
     try:
         target.rename(old)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from . import ranking
+from ._asked import list_length
 from ._folders import writing_folder
 from .errors import InputError, MissingExtraError
 from .interactions import Interactions
@@ -107,7 +107,7 @@ class Exporting(Recommending):
                             ("expansion_search", expansion_search), ("sample", sample)):  # fmt: skip
             whole(1)(name, value)
         one_of("f32", "f16", "bf16")("dtype", dtype)
-        length = ranking.list_length(N)
+        length = list_length(N)
         try:
             from usearch.index import Index
         except ImportError as error:

@@ -15,9 +15,10 @@ from scipy.sparse import csr_array
 
 from . import kernels
 from ._cells import place_of
+from ._csr import rows_of_cells
 from .config import WMFConfig
 from .errors import InputError
-from .weightings import BACKGROUNDS, WEIGHTINGS, Floats
+from .weightings import BACKGROUNDS, RAW, WEIGHTINGS, Floats
 
 # Cells whose confidence is computed at a time, in float64.
 _CHUNK = 1 << 20
@@ -47,7 +48,7 @@ class StoredCells:
         positive = self.matrix.data > 0
         if self.confidence is not None:
             positive &= self.confidence != 0
-        rows = np.repeat(np.arange(self.matrix.shape[0]), np.diff(self.matrix.indptr))
+        rows = rows_of_cells(self.matrix.indptr)
         return np.bincount(rows[positive], minlength=self.matrix.shape[0]).astype(np.float64)
 
 
@@ -66,7 +67,7 @@ class WeightedRows:
 
 
 @dataclass(frozen=True)
-class Cells:
+class LiteralCells:
     """Stored cells of a range of rows as the objective has them, in float64; `indptr` counts from the first cell."""
 
     indptr: NDArray[np.int64]
@@ -121,7 +122,7 @@ def stored_cells(counts: csr_array, confidence: csr_array | None, config: WMFCon
     """Take counts, or preferences with confidences, as what is known of the cells that either stores."""
     if confidence is not None:
         return _join(counts, confidence)
-    if config.weighting == "raw":  # a stored 0 removes the cell from the objective
+    if config.weighting == RAW:  # a stored 0 removes the cell from the objective
         positive = (counts.data > 0).astype(counts.dtype)
         return StoredCells(
             csr_array((positive, counts.indices, counts.indptr), shape=counts.shape), np.abs(counts.data)
@@ -136,7 +137,7 @@ def _join(preference: csr_array, confidence: csr_array) -> StoredCells:
     if same and np.array_equal(preference.indices, confidence.indices):
         return StoredCells(preference, confidence.data)
     columns = preference.shape[1]
-    keys = [_row_of_cells(m.indptr) * columns + m.indices for m in (preference, confidence)]
+    keys = [rows_of_cells(m.indptr) * columns + m.indices for m in (preference, confidence)]
     merged = np.sort(np.concatenate(keys), kind="stable")  # of two sorted runs: linear, where np.union1d is not
     union = merged[np.append(merged[:-1] != merged[1:], True)[: merged.size]]
     values, weights = np.zeros(union.size, dtype), np.full(union.size, np.nan, dtype)
@@ -147,16 +148,12 @@ def _join(preference: csr_array, confidence: csr_array) -> StoredCells:
     return StoredCells(csr_array((values, indices, indptr), shape=preference.shape), weights)
 
 
-def _row_of_cells(indptr: NDArray[Any]) -> NDArray[np.int64]:
-    return np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
-
-
 def background_scale(name: str, stored: StoredCells, config: WMFConfig) -> Floats:
     """Background factor of each row, of mean 1 so that a0 keeps its meaning; (rows,) float64."""
     scheme = getattr(config, name)
     rows, columns = stored.matrix.shape
     if scheme is None or isinstance(scheme, str):
-        scale = BACKGROUNDS[scheme or "uniform"](stored.activity(), columns, config)
+        scale = BACKGROUNDS[name][scheme or "uniform"](stored.activity(), columns, config)
     else:
         scale = np.array(scheme, dtype=np.float64)
         if scale.shape != (rows,):
@@ -168,7 +165,7 @@ def background_scale(name: str, stored: StoredCells, config: WMFConfig) -> Float
     return np.asarray(scale / scale.mean())
 
 
-def cells_of_rows(problem: Problem, start: int, stop: int) -> Cells:
+def cells_of_rows(problem: Problem, start: int, stop: int) -> LiteralCells:
     """Make the literal confidence and preference of the stored cells of users start to stop - 1."""
     side = problem.users
     return literal_cells(problem.stored, side.row_background, side.column_background, (start, stop), problem.config)
@@ -176,7 +173,7 @@ def cells_of_rows(problem: Problem, start: int, stop: int) -> Cells:
 
 def literal_cells(
     stored: StoredCells, row_background: Floats, column_scale: Floats, rows: tuple[int, int], config: WMFConfig
-) -> Cells:
+) -> LiteralCells:
     """Make the literal confidence and preference of the stored cells of some rows, given the backgrounds."""
     start, stop = rows
     indptr = stored.matrix.indptr[start : stop + 1].astype(np.int64)
@@ -190,7 +187,7 @@ def literal_cells(
     else:
         given = stored.confidence[span].astype(np.float64)
         confidence, preference = np.where(np.isnan(given), background, given), values
-    return Cells(indptr - indptr[0], columns, confidence, preference, background)
+    return LiteralCells(indptr - indptr[0], columns, confidence, preference, background)
 
 
 class _Numbers(NamedTuple):
@@ -249,7 +246,7 @@ def _without_background(
     chosen = (2 * sizes >= columns) & (sizes > 0)
     if stored.confidence is None or not chosen.any():
         return stored, np.zeros(rows, dtype=bool)
-    row = _row_of_cells(matrix.indptr)
+    row = rows_of_cells(matrix.indptr)
     below = stored.confidence < row_background[row] * column_scale[matrix.indices]
     chosen &= np.bincount(row[below], minlength=rows) > 0
     indptr = np.concatenate([[0], np.cumsum(np.where(chosen, columns, sizes))])
@@ -333,7 +330,7 @@ def _fill(
     for start, stop in _chunks(stored.matrix.indptr):
         with np.errstate(over="ignore", invalid="ignore"):
             cells = literal_cells(stored, *scales, (start, stop), config)
-            row_of_cell = _row_of_cells(cells.indptr)
+            row_of_cell = rows_of_cells(cells.indptr)
             weight = cells.confidence - np.where(bare[start:stop][row_of_cell], 0.0, cells.background)
             target = cells.confidence * cells.preference
         totals[start:stop] = np.bincount(row_of_cell, weight, stop - start)
@@ -351,7 +348,9 @@ def _chunks(indptr: NDArray[Any]) -> Iterator[tuple[int, int]]:
     yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
 
 
-def _to_dtype(values: Floats, cells: Cells, dtype: np.dtype[Any], stored: StoredCells, first: int) -> NDArray[Any]:
+def _to_dtype(
+    values: Floats, cells: LiteralCells, dtype: np.dtype[Any], stored: StoredCells, first: int
+) -> NDArray[Any]:
     """Convert the numbers of the cells from `first` on, refusing what the precision cannot hold."""
     with np.errstate(over="ignore", invalid="ignore"):
         converted = values.astype(dtype)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from .errors import InputError
 from .parameters import Config, float_dtype, number, one_of, or_none, parameter, random_state, scheme_or_array, whole
+from .weightings import BACKGROUNDS, RAW, WEIGHTINGS
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class WMFConfig(Config):
     )
     alpha: float = parameter(1.0, number(0, exclusive=True), "Weight of an interaction (linear, log, ials).")
     weighting: str = parameter(
-        "linear", one_of("linear", "log", "ials", "raw"), "How counts become confidence: linear, log, ials or raw."
+        "linear", one_of(*WEIGHTINGS, RAW), f"How counts become confidence: {', '.join(WEIGHTINGS)} or {RAW}."
     )
     log_epsilon: float = parameter(
         1.0, number(0, exclusive=True), "Scale eps of the log weighting alpha log(1 + r / eps)."
@@ -42,12 +43,12 @@ class WMFConfig(Config):
     unobserved_weight: float = parameter(1.0, number(0), "Confidence a0 of the cells that are not stored.")
     user_background: str | ArrayLike | None = parameter(
         None,
-        or_none(scheme_or_array("uniform", "user")),
+        or_none(scheme_or_array(*BACKGROUNDS["user_background"])),
         "How a0 varies over users: uniform (default) or user (activity).",
     )
     item_background: str | ArrayLike | None = parameter(
         None,
-        or_none(scheme_or_array("uniform", "item", "popularity")),
+        or_none(scheme_or_array(*BACKGROUNDS["item_background"])),
         "How a0 varies over items: uniform (default), item (users who did not take it) or popularity.",
     )
     popularity_exponent: float = parameter(

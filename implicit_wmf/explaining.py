@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse import csr_array
 
-from . import ranking
+from ._asked import list_length
 from .confidence import StoredCells, literal_cells, stored_cells
 from .config import WMFConfig
 from .factor_model import FactorModel
@@ -111,7 +111,7 @@ class Explaining(FactorModel[WMFConfig]):
         """
         shape = self._state().interactions.shape
         rows, columns = check_pairs(users, items, shape)
-        length = ranking.list_length(N)
+        length = list_length(N)
         scores = np.empty(rows.size)
         ids = np.full((rows.size, length), -1, np.int32)
         contributions = np.full((rows.size, length), np.nan)

@@ -169,11 +169,6 @@ class FactorModel(Configured[ConfigT], BatchRecommending, Scoring, Similar, Expo
         return ModelKind(cls.__name__, cls._config_type, cls._record_type)
 
 
-def as_interactions(data: Any) -> Interactions:
-    """Take interactions as they are, and a matrix as interactions without ids."""
-    return data if isinstance(data, Interactions) else Interactions.from_matrix(data)
-
-
 def check_data_shape(name: str, shape: tuple[int, int], expected: tuple[int, int], whose: str) -> None:
     """Refuse data of another shape, naming both."""
     if shape != expected:

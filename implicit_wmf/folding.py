@@ -13,8 +13,8 @@ from ._ids import locate, same_ids, spell
 from .confidence import StoredCells, stored_cells
 from .config import WMFConfig
 from .errors import InputError
-from .factor_model import FactorModel, as_interactions, check_data_shape
-from .interactions import Interactions
+from .factor_model import FactorModel, check_data_shape
+from .interactions import Interactions, as_interactions
 from .new_rows import SIDES, FittedSide
 from .pinning import pinned
 
@@ -103,10 +103,7 @@ class Folding(FactorModel[WMFConfig]):
             raise InputError(
                 f"confidence: the model was fitted with confidences; fold_in_{side}s needs those of the new {side}s too"
             )
-        try:
-            new = as_interactions(data)
-        except InputError as error:
-            raise InputError(f"user_items: {error}") from error
+        new = as_interactions(data, "user_items")
         weights = None if confidence is None else as_confidence(confidence, new)
         axis = 1 if side == "user" else 0
         other = SIDES[axis] + "s"
@@ -166,12 +163,7 @@ def as_confidence(confidence: Any, data: Interactions) -> csr_array:
         for name in ("users", "items"):
             if not same_ids(getattr(confidence, name), getattr(data, name)):
                 raise InputError(f"confidence: its {name} are not those of data, in the same order")
-        matrix = confidence.matrix
-    else:
-        try:
-            matrix = Interactions.from_matrix(confidence, keep_zeros=True).matrix
-        except InputError as error:
-            raise InputError(f"confidence: {error}") from error
+    matrix = as_interactions(confidence, "confidence", keep_zeros=True).matrix
     check_data_shape("confidence", matrix.shape, data.shape, "data is")
     check_not_negative(matrix, "confidence")
     return matrix

@@ -13,13 +13,13 @@ from scipy.sparse import csr_array
 
 from . import kernels
 from ._cells import aggregate_cells
+from ._csr import rows_of_cells
 from ._ids import flat_index, locate, spell
 from .confidence import stored_cells
 from .config import WMFConfig
 from .errors import InputError
-from .factor_model import as_interactions
 from .folding import Folding
-from .interactions import Interactions
+from .interactions import Interactions, as_interactions
 from .new_rows import SIDES, RowSolver, background_scales
 from .parameters import is_array, whole
 from .persistence import SavedModel
@@ -119,7 +119,7 @@ def add_interactions(
     users, user_places = _union("users", known.users, news.users)
     items, item_places = _union("items", known.items, news.items)
     moments = _timestamps(known, news)
-    rows = user_places[np.repeat(np.arange(news.shape[0]), np.diff(news.matrix.indptr))]
+    rows = user_places[rows_of_cells(news.matrix.indptr)]
     columns = item_places[news.matrix.indices]
     matrix, latest = _add_cells(known.matrix, (rows, columns, news.matrix.data), (len(users), len(items)), moments)
     return (

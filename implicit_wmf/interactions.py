@@ -345,6 +345,27 @@ class Interactions:
         return positions_of(self.items, ids, "items")
 
 
+def as_interactions(data: Any, name: str = "data", *, keep_zeros: bool = False) -> Interactions:
+    """Take interactions as they are and a matrix by `from_matrix`; a table does not say which columns to take.
+
+    Raises
+    ------
+    InputError
+        As from `from_matrix`, with the argument's name.
+    """
+    if isinstance(data, Interactions):
+        return data
+    if isinstance(data, pd.DataFrame) or hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
+        raise InputError(
+            f"{name}: met a table ({type(data).__name__}), which does not say what its users and items are; "
+            f"give Interactions.from_frame({name}, user=..., item=...)"
+        )
+    try:
+        return Interactions.from_matrix(data, keep_zeros=keep_zeros)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
 def _read_only(matrix: Any) -> Any:
     """View the same cells as read-only arrays: kernels rely on indices that were checked once."""
     parts = [part.view() for part in (matrix.data, matrix.indices, matrix.indptr)]

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 from scipy.sparse import csr_array
 
-from . import kernels, ranking
+from . import kernels
+from ._asked import Choice, check_users, choose, list_length
+from ._csr import keep_cells
 from ._neighbourhoods import as_rows, find_neighbours, score_pairs, top_items
 from .configured import Configured
 from .errors import InputError, NotFittedError
-from .factor_model import as_interactions
-from .interactions import Interactions
+from .interactions import Interactions, as_interactions
 from .parameters import Config, number, one_of, or_none, parameter, whole
 from .pinning import pinned
 from .recommending import Recommending
@@ -212,14 +212,14 @@ class ItemKNN(Configured[ItemKNNConfig], Recommending):
         InputError
             For positions out of range and matrices of another shape; names the place.
         """
-        length = ranking.list_length(N)
-        rows, given = self._asked(users, user_items)
+        length = list_length(N)
+        rows, given = check_users(users, user_items, self._state().interactions.shape)
         state = self._state()
         profiles = state.profiles[rows] if given is None else _profiles(given, state.config)
         seen = None
         if filter_already_liked_items:
             seen = self._liked(rows) if given is None else given
-        choice = _choose(profiles.shape, seen, items, filter_items)
+        choice = _kernel_choice(profiles.shape, choose(profiles.shape, seen, items, filter_items))
         ids, scores = top_items(profiles, state.similarity, choice, length, self._threads())
         return (ids[0], scores[0]) if users is not None and np.ndim(users) == 0 else (ids, scores)
 
@@ -261,37 +261,21 @@ class ItemKNN(Configured[ItemKNNConfig], Recommending):
             raise NotFittedError("this ItemKNN has no neighbours yet: call fit first")
         return self._fitted
 
-    def _asked(self, users: Any, user_items: Any) -> tuple[NDArray[np.int64], csr_array | None]:
-        """Return positions of users, none if they are new, and the cells given for them."""
-        shape = self._state().interactions.shape
-        if users is None and user_items is None:
-            raise InputError("users: give positions, or user_items with a row for each user who was not in training")
-        if users is None:
-            return np.empty(0, np.int64), ranking.check_cells("user_items", user_items, (None, shape[1]))
-        rows = ranking.check_indices("users", users, shape[0])
-        if user_items is None:
-            return rows, None
-        return rows, ranking.check_cells("user_items", user_items, (rows.size, shape[1]))
-
 
 def _profiles(cells: csr_array, config: ItemKNNConfig) -> csr_array:
     """Return what scores are made from: the positive values, or 1 for each."""
-    kept = ranking.drop_cells(cells, cells, ~(cells.data > 0)).astype(np.float64)
+    kept = keep_cells(cells, cells.data > 0).astype(np.float64)
     if config.similarity != "cosine":
         kept.data[:] = 1
     return kept
 
 
-def _choose(shape: tuple[int, int], seen: csr_array | None, items: Any, filter_items: Any) -> Any:
-    """Gather the rules of what may be recommended to each user."""
-    own = None
-    if sparse.issparse(filter_items):
-        seen = ranking.join_cells(seen, ranking.check_cells("filter_items", filter_items, shape))
-        filter_items = None
-    if sparse.issparse(items):
-        own, items = ranking.check_cells("items", items, shape), None
-    allowed = np.zeros(shape[1], dtype=bool)
-    allowed[ranking.select_candidates(shape[1], items, filter_items)] = True
+def _kernel_choice(shape: tuple[int, int], choice: Choice) -> Any:
+    """Lay out for the kernel what may be recommended to each user."""
     nothing = csr_array(shape)
-    hidden, only = as_rows(nothing if seen is None else seen), as_rows(nothing if own is None else own)
-    return kernels.neighbours.Choice(hidden.indptr, hidden.indices, only.indptr, only.indices, own is not None, allowed)
+    hidden, only = (as_rows(nothing if cells is None else cells) for cells in (choice.seen, choice.own))
+    allowed = np.full(shape[1], choice.candidates is None)
+    if choice.candidates is not None:
+        allowed[choice.candidates] = True
+    listed = choice.own is not None
+    return kernels.neighbours.Choice(hidden.indptr, hidden.indices, only.indptr, only.indices, listed, allowed)

@@ -11,9 +11,10 @@ from .confidence import weigh
 from .config import WMFConfig
 from .errors import InputError
 from .explaining import Explaining
-from .factor_model import as_interactions, check_data_shape
+from .factor_model import check_data_shape
 from .folding import as_confidence
 from .growing import Growing
+from .interactions import as_interactions
 from .persistence import SavedModel
 from .training import EpochRecord, compute_loss, epochs, initial_factors
 from .validation import Callback, Removes, Watch
@@ -28,19 +29,9 @@ class WMF(Explaining, Growing):
 
     over all cells, stored or not. Cells that are not stored have preference P = 0 and confidence C = a0 a_i b_j, the
     background: a0 is `unobserved_weight`, and a, b (of mean 1) are `user_background` and `item_background`. A stored
-    count r has, by `weighting`,
-
-    ========  ==========================================  =====================================================
-    linear    C = background + alpha r, P = 1             Hu, Koren and Volinsky 2008, section 4
-    log       C = background + alpha log(1 + r / eps),    Hu, Koren and Volinsky 2008, equation 6
-              P = 1
-    ials      alpha (1 - w.h)^2 on top of the background  Rendle et al. 2022, "Revisiting the Performance of iALS on
-              (w.h)^2: C = background + alpha,            Item Recommendation Benchmarks", equation 2
-              P = alpha / C
-    raw       C = r, P = 1; a stored 0 removes the cell
-    ========  ==========================================  =====================================================
-
-    A negative count is a known negative: P = 0, with the weight of abs(r). ``fit(P, confidence=C)`` takes preferences
+    count r has by default C = background + alpha r and P = 1 (Hu, Koren and Volinsky 2008, section 4);
+    :mod:`implicit_wmf.weightings` has the formulas of the other weightings. A negative count is a known negative:
+    P = 0, with the weight of abs(r). ``fit(P, confidence=C)`` takes preferences
     and confidences themselves, of any pattern. Where rows store fewer than half of their cells, and confidences far
     below the background, float32 loses digits: use float64 there. The penalties are lam_i = lambda s_i^nu with s_i the
     total confidence of the row over all cells, mu_j likewise (Rendle et al. 2022, section 3.4).
@@ -60,7 +51,7 @@ class WMF(Explaining, Growing):
     alpha : float
         Weight of an interaction, > 0.
     weighting : {"linear", "log", "ials", "raw"}
-        How counts become confidence and preference, as above.
+        How counts become confidence and preference: a name of :mod:`implicit_wmf.weightings`.
     log_epsilon : float
         eps of the log weighting, > 0.
     unobserved_weight : float

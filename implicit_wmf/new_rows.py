@@ -21,7 +21,7 @@ from .persistence import SavedModel
 from .row_plan import SidePlan
 from .threads import single_threaded_blas
 from .training import BLAS_ROWS, rotate, solve_side, to_eigenbasis
-from .weightings import BACKGROUNDS, Floats
+from .weightings import BACKGROUNDS, Floats, Scheme
 
 Array = NDArray[Any]
 
@@ -111,10 +111,11 @@ def _rows_of(side: str, stored: StoredCells, config: WMFConfig) -> StoredCells:
     return stored.transposed()
 
 
-def _named_scheme(side: str, config: WMFConfig) -> str | None:
-    """Name the scheme that makes the side's background of its rows, if one does."""
-    background = getattr(config, f"{side}_background")
-    return background if isinstance(background, str) and background != "uniform" else None
+def _named_scheme(side: str, config: WMFConfig) -> Scheme | None:
+    """Return the scheme that makes the side's background of its rows, if one does."""
+    name = f"{side}_background"
+    background = getattr(config, name)
+    return BACKGROUNDS[name][background] if isinstance(background, str) and background != "uniform" else None
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class FittedSide:
     """What folding in rows of one side needs of a fitted model."""
 
     solver: RowSolver
-    scheme: str | None  # of the side's background, if it differs from row to row
+    scheme: Scheme | None  # of the side's background, if it differs from row to row
     mean: float  # of what the scheme makes of the fitted rows
     columns: int
     config: WMFConfig
@@ -136,12 +137,12 @@ class FittedSide:
         fixed = state.item_factors if side == "user" else state.user_factors
         scheme, mean = _named_scheme(side, config), 1.0
         if scheme is not None:
-            mean = float(BACKGROUNDS[scheme](_rows_of(side, stored, config).activity(), len(fixed), config).mean())
+            mean = float(scheme(_rows_of(side, stored, config).activity(), len(fixed), config).mean())
         return cls(RowSolver(side, fixed, scales[other], config), scheme, mean, len(fixed), config)
 
     def fold_in(self, stored: StoredCells) -> Array:
         """Solve new rows."""
         scale = np.ones(stored.matrix.shape[0])
         if self.scheme is not None:
-            scale = np.asarray(BACKGROUNDS[self.scheme](stored.activity(), self.columns, self.config) / self.mean)
+            scale = np.asarray(self.scheme(stored.activity(), self.columns, self.config) / self.mean)
         return self.solver.solve(stored, scale)

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from .factor_model import FactorModel, as_interactions
+from ._csr import positive_in_columns
+from .factor_model import FactorModel
+from .interactions import as_interactions
 from .parameters import Config
 from .persistence import SavedModel
 
@@ -74,8 +76,7 @@ class MostPopular(FactorModel[MostPopularConfig]):
         """
         interactions = as_interactions(data)
         users, items = interactions.shape
-        matrix = interactions.matrix
-        counts = np.bincount(matrix.indices[matrix.data > 0], minlength=items).astype(np.float64)
+        counts = positive_in_columns(interactions.matrix).astype(np.float64)
         self._fitted = SavedModel(self.config, np.ones((users, 1)), counts.reshape(-1, 1), interactions, [])
         return self
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 from scipy.sparse import csr_array
 
 from . import ranking
+from ._asked import check_users, choose, list_length
+from ._csr import drop_cells, keep_cells
 from ._ids import locate, wanted_ids
 from .errors import InputError
 from .persistence import SavedModel
@@ -40,12 +41,12 @@ class Recommending:
         if state.confidence is None:
             return self._without_zeros(seen)
         removed = state.confidence[rows]
-        return ranking.drop_cells(seen, removed, removed.data == 0)
+        return drop_cells(seen, keep_cells(removed, removed.data == 0))
 
     def _without_zeros(self, cells: csr_array) -> csr_array:
         """Leave out stored zeros where they remove their cells from the objective."""
         raw = getattr(self._state().config, "weighting", None) == "raw"
-        return ranking.drop_cells(cells, cells, cells.data == 0) if raw else cells
+        return keep_cells(cells, cells.data != 0) if raw else cells
 
     def _vectors_of(self, user_items: csr_array) -> Array:
         """Vectors of users who were not in training, from what they have."""
@@ -94,28 +95,18 @@ class Recommending:
         InputError
             For positions out of range and matrices of another shape; names the place.
         """
-        length = ranking.list_length(N)
+        length = list_length(N)
         rows, given, (vectors, item_vectors) = self._users(users, user_items)
-        count = len(item_vectors)
         seen = None
         if filter_already_liked_items:
             seen = self._liked(rows) if given is None else given
-        if sparse.issparse(filter_items):
-            seen = ranking.join_cells(seen, ranking.check_cells("filter_items", filter_items, (len(vectors), count)))
-            filter_items = None
-        allowed = None
-        if sparse.issparse(items):
-            allowed = ranking.check_cells("items", items, (len(vectors), count))
-            items = None
-        if allowed is not None and filter_items is not None:
-            allowed = ranking.drop_columns(allowed, ranking.check_indices("filter_items", filter_items, count))
-            filter_items = None
+        choice = choose((len(vectors), len(item_vectors)), seen, items, filter_items)
         ids, scores = ranking.recommend(
             vectors,
-            self._catalogue_of(item_vectors, items, filter_items),
-            seen,
+            self._catalogue_of(item_vectors, choice.candidates),
+            choice.seen,
             N=length,
-            allowed=allowed,
+            allowed=choice.own,
             num_threads=self._threads(),
         )
         return (ids[0], scores[0]) if users is not None and np.ndim(users) == 0 else (ids, scores)
@@ -128,25 +119,18 @@ class Recommending:
     ) -> tuple[NDArray[np.int64], csr_array | None, tuple[Array, Array]]:
         """Return positions of users (none, if they are new), the cells given for them, and vectors to score with."""
         state = self._state()
-        if users is None and user_items is None:
-            raise InputError("users: give positions, or user_items with a row for each user who was not in training")
-        count = len(state.item_factors)
-        if users is None:
-            given = ranking.check_cells("user_items", user_items, (None, count))
-            return np.empty(0, np.int64), self._without_zeros(given), (self._vectors_of(given), state.item_factors)
-        rows = ranking.check_indices("users", users, len(state.user_factors))
-        if user_items is None:
+        rows, given = check_users(users, user_items, (len(state.user_factors), len(state.item_factors)))
+        if given is None:
             return rows, None, self._scoring_factors(rows)
-        given = ranking.check_cells("user_items", user_items, (rows.size, count))
-        return rows, self._without_zeros(given), self._scoring_factors(rows)
+        new = users is None
+        factors = (self._vectors_of(given), state.item_factors) if new else self._scoring_factors(rows)
+        return rows, self._without_zeros(given), factors
 
-    def _catalogue_of(self, vectors: Array, items: Any, filter_items: Any) -> Catalogue:
+    def _catalogue_of(self, vectors: Array, candidates: NDArray[np.int32] | None) -> Catalogue:
         """Prepare the items to choose from; all of them are kept for the next question."""
         everything = np.arange(len(vectors), dtype=np.int32)
         whole: Catalogue = self._state().derive("catalogue", lambda: Catalogue(vectors, everything))
-        if items is None and filter_items is None:
-            return whole
-        return whole.subset(ranking.select_candidates(len(vectors), items, filter_items))
+        return whole if candidates is None else whole.subset(candidates)
 
     @pinned
     def recommend_frame(
@@ -184,7 +168,7 @@ class Recommending:
         if unknown not in ("error", "popular"):
             raise InputError(f"unknown must be 'error' or 'popular', got {unknown!r}")
         data = self._state().interactions
-        length = min(ranking.list_length(N), data.shape[1])
+        length = min(list_length(N), data.shape[1])
         if user_ids is None:
             return self._frame(
                 data.users, *self.recommend(np.arange(data.shape[0]), length, filter_already_liked_items)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import target_ranks
+from ._asked import check_cells, check_positions
 from .errors import InputError
 from .pinning import pinned
-from .ranking import check_cells, check_indices
 from .recommending import Recommending
 
 Positions = NDArray[np.int64]
@@ -97,7 +97,7 @@ class Scoring(Recommending):
         >>> higher.tolist(), equal.tolist()
         ([0], [0])
         """
-        rows = check_indices("users", users, len(self._state().user_factors))
+        rows = check_positions("users", users, len(self._state().user_factors))
         shape = (rows.size, len(self._state().item_factors))
         wanted = check_cells("targets", targets, shape)
         known = None if seen is None else check_cells("seen", seen, shape)
@@ -127,4 +127,4 @@ def _positions(name: str, given: ArrayLike, count: int) -> Positions:
         array = np.asarray(given)
     except ValueError as error:
         raise InputError(f"{name} must be one index or an array of them ({error})") from error
-    return check_indices(name, array.reshape(-1), count).reshape(array.shape)
+    return check_positions(name, array.reshape(-1), count).reshape(array.shape)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from . import ranking
+from ._asked import check_positions, list_length, select_candidates
 from .errors import InputError
 from .pinning import pinned
 from .ranking import Catalogue
@@ -162,9 +163,9 @@ class Similar(Recommending):
         self, side: str, asked: Any, N: Any, metric: Any, denied: Any, candidates: Any, include_self: bool
     ) -> tuple[Array, Array]:
         factors = self._factors_of(side)
-        length = ranking.list_length(N)
-        rows = ranking.check_indices(_NAMES[side].asked, asked, len(factors))
-        chosen = _choose(side, len(factors), candidates, denied)
+        length = list_length(N)
+        rows = check_positions(_NAMES[side].asked, asked, len(factors))
+        chosen = select_candidates(len(factors), candidates, denied, ("candidates", _NAMES[side].denied))
         catalogue = self._neighbours_of(side, metric)
         vectors = np.ascontiguousarray(catalogue.factors[rows])
         ids, scores = ranking.recommend(
@@ -205,16 +206,6 @@ def normalised(factors: Array) -> Array:
         rows /= np.where(norms > 0, norms, 1)[:, None]
         out[begin : begin + _ROWS] = rows
     return out
-
-
-def _choose(side: str, count: int, candidates: ArrayLike | None, denied: ArrayLike | None) -> NDArray[np.int32]:
-    """Candidates, by default all, less those that are denied; ascending."""
-    chosen = np.full(count, candidates is None)
-    if candidates is not None:
-        chosen[ranking.check_indices("candidates", candidates, count)] = True
-    if denied is not None:
-        chosen[ranking.check_indices(_NAMES[side].denied, denied, count)] = False
-    return np.flatnonzero(chosen).astype(np.int32)
 
 
 def _own_cells(rows: NDArray[np.int64], count: int) -> csr_array:

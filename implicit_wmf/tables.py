@@ -17,10 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._columns import arrow_to_pandas, parsed_numbers, parsed_times
+from ._arrow import arrow, arrow_to_pandas
+from ._columns import parsed_numbers, parsed_times
 from ._delimited import decode_line, exact_integer, open_text, physical_line, read_delimited
 from ._ids import flat_index, locate, spell
-from .errors import InputError, MissingExtraError
+from .errors import InputError
 from .interactions import Interactions
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -235,7 +236,7 @@ def check_writable(path: PathLike) -> tuple[Path, str]:
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise InputError(f"the folder of {target} may not be written to; choose another one")
     if suffix == ".parquet":
-        _pyarrow("Writing")
+        arrow("Writing Parquet files")
     return target, suffix
 
 
@@ -246,7 +247,7 @@ def _write(frame: pd.DataFrame, path: Path, suffix: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         return
-    pyarrow, parquet = _pyarrow("Writing")
+    pyarrow, parquet = arrow("Writing Parquet files")
     try:
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
@@ -348,17 +349,8 @@ def _place(source: Path, suffix: str, line: int) -> str:
     return f"line {physical_line(source, SEPARATORS[suffix.removesuffix('.gz')], line)} of {source}"
 
 
-def _pyarrow(action: str) -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError(package="pyarrow", extra="parquet", purpose=f"{action} Parquet files") from error
-    return pyarrow, parquet
-
-
 def _read_parquet(source: Path, columns: Sequence[str], ids: Collection[str]) -> pd.DataFrame:
-    pyarrow, parquet = _pyarrow("Reading")
+    pyarrow, parquet = arrow("Reading Parquet files")
     try:
         # Not read_table: it would add columns that it guesses from the names of folders.
         with parquet.ParquetFile(source) as file:

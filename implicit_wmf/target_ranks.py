@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from . import kernels
+from ._csr import kernel_cells
 from .errors import InputError
 from .threads import available_threads, run_blocks
 
@@ -62,7 +63,7 @@ def rank_counts(
     for name, array in (("user", vectors), ("item", item_vectors)):
         _check_factors(name, array)
     vectors, factors = kernels.jit.whole_tiles(vectors), kernels.jit.whole_tiles(item_vectors)
-    wanted, known = cells_of(targets), cells_of(left_out)
+    wanted, known = kernel_cells(targets), kernel_cells(left_out)
     out = np.empty(targets.nnz, factors.dtype), np.zeros(targets.nnz, np.int64), np.zeros(targets.nnz, np.int64)
     length = _block_length(users, factors.size, num_threads or available_threads())
     scratches: list[Any] = []  # as many as threads, in the end
@@ -110,12 +111,6 @@ def _check_apart(targets: csr_array, seen: csr_array) -> None:
     if both.nnz:
         row, item = (int(coordinate[0]) for coordinate in both.coords)
         raise InputError(f"seen stores {both.nnz} of the targets, the first item {item} in row {row}; leave them out")
-
-
-def cells_of(matrix: csr_array) -> Any:
-    """Return a matrix's cells as kernels take them."""
-    indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32, copy=False)
-    return kernels.ranking.Cells(kernels.jit.read_only(indptr), kernels.jit.read_only(indices))
 
 
 def _block_length(users: int, numbers: int, threads: int) -> int:

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
-from . import kernels, ranking
+from . import kernels
+from ._csr import drop_cells, keep_cells
 from ._history import best_epoch
 from ._ids import same_ids
 from .errors import InputError
 from .evaluation.measuring import targets_of
 from .evaluation.metrics import parse_metrics, score_lists
-from .interactions import Interactions
+from .interactions import Interactions, as_interactions
 from .parameters import number, or_none, whole
 
 Callback = Callable[[Any, Any], object]
@@ -136,9 +137,9 @@ class Removes:
         """Leave the removed cells out."""
         matrix = data.matrix
         if self.confidence is not None:
-            matrix = ranking.drop_cells(matrix, self.confidence, self.confidence.data == 0)
+            matrix = drop_cells(matrix, keep_cells(self.confidence, self.confidence.data == 0))
         elif self.zeros:
-            matrix = ranking.drop_cells(matrix, matrix, matrix.data == 0)
+            matrix = keep_cells(matrix, matrix.data != 0)
         return Interactions(matrix, data.users, data.items)
 
 
@@ -223,7 +224,7 @@ def check_metrics(metric: str | Iterable[str]) -> tuple[tuple[str, ...], int]:
 
 def _aligned(name: str, given: Any, train: Interactions, of: str = "the data") -> Interactions:
     """Check that held-out interactions have the users and items of others, and give them those ids."""
-    held_out = _interactions(name, given)
+    held_out = as_interactions(given, name)
     if held_out.shape != train.shape:
         raise InputError(
             f"{name} has shape {held_out.shape}, {of} {train.shape}; build both with the same users and items, as the "
@@ -257,19 +258,12 @@ def _folded(train: Interactions, pair: tuple[Any, ...]) -> tuple[Interactions, I
     """Check what users who are not in training have, and what is held out of it."""
     if len(pair) != 2:
         raise InputError(f"validation is a tuple of {len(pair)}; give interactions, or a pair (fold_in, targets)")
-    fold_in = _interactions("validation[0]", pair[0])
+    fold_in = as_interactions(pair[0], "validation[0]")
     if fold_in.shape[1] != train.shape[1]:
         raise InputError(f"validation[0] has {fold_in.shape[1]} items; the data have {train.shape[1]}, in their order")
     if not same_ids(fold_in.items, train.items):
         raise InputError("validation[0].items are other ids than those of the data, or in another order")
     return fold_in, _aligned("validation[1]", pair[1], fold_in, "validation[0]")
-
-
-def _interactions(name: str, given: Any) -> Interactions:
-    try:
-        return given if isinstance(given, Interactions) else Interactions.from_matrix(given)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
 
 
 def _measured_users(known: Interactions, targets: csr_array) -> NDArray[np.int64]:

@@ -1,19 +1,37 @@
-"""The named schemes: from counts to confidence and preference, and from activity to the background."""
+"""The named schemes: from counts to confidence and preference, and from activity to the background.
+
+A stored count r has, by the `weighting` of :class:`~implicit_wmf.WMF`,
+
+========  ==========================================  =====================================================
+linear    C = background + alpha r, P = 1             Hu, Koren and Volinsky 2008, section 4
+log       C = background + alpha log(1 + r / eps),    Hu, Koren and Volinsky 2008, equation 6
+          P = 1
+ials      alpha (1 - w.h)^2 on top of the background  Rendle et al. 2022, "Revisiting the Performance of iALS on
+          (w.h)^2: C = background + alpha,            Item Recommendation Benchmarks", equation 2
+          P = alpha / C
+raw       C = r, P = 1; a stored 0 removes the cell
+========  ==========================================  =====================================================
+
+A negative count is a known negative: P = 0, with the weight of abs(r). The background of cell (i, j) is a0 a_i b_j with
+a and b of mean 1: uniform, or by the scheme that `user_background` and `item_background` name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import WMFConfig
+if TYPE_CHECKING:
+    from .config import WMFConfig
 
 Floats = NDArray[np.float64]
 # a weighting: counts r >= 0 and background of each stored cell -> (confidence, preference of a positive count)
-Weighting = Callable[[Floats, Floats, WMFConfig], tuple[Floats, Floats | float]]
+Weighting = Callable[[Floats, Floats, "WMFConfig"], tuple[Floats, Floats | float]]
 # a background scheme: positive cells of each row and number of columns -> factor of each row, up to scale
-Scheme = Callable[[Floats, int, WMFConfig], Floats]
+Scheme = Callable[[Floats, int, "WMFConfig"], Floats]
 
 
 def _linear(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats, float]:
@@ -32,8 +50,8 @@ def _ials(counts: Floats, background: Floats, config: WMFConfig) -> tuple[Floats
     return confidence, np.divide(config.alpha, confidence, out=np.zeros_like(confidence), where=confidence > 0)
 
 
-# "raw" is not among them: its counts are confidences, which need no scheme
 WEIGHTINGS: dict[str, Weighting] = {"linear": _linear, "log": _log, "ials": _ials}
+RAW = "raw"  # not among them: its counts are confidences, which need no scheme
 
 
 def _uniform(activity: Floats, columns: int, config: WMFConfig) -> Floats:
@@ -55,9 +73,7 @@ def _popularity(activity: Floats, columns: int, config: WMFConfig) -> Floats:
     return np.asarray(activity**config.popularity_exponent)
 
 
-BACKGROUNDS: dict[str, Scheme] = {
-    "uniform": _uniform,
-    "user": _activity,
-    "item": _absence,
-    "popularity": _popularity,
+BACKGROUNDS: dict[str, dict[str, Scheme]] = {
+    "user_background": {"uniform": _uniform, "user": _activity},
+    "item_background": {"uniform": _uniform, "item": _absence, "popularity": _popularity},
 }

@@ -13,9 +13,10 @@ import pytest
 from conftest import COMPILED
 from scipy import sparse
 
-from implicit_wmf import WMF, InputError, Interactions, MissingExtraError, NotFittedError, _batch_folder
+from implicit_wmf import WMF, InputError, Interactions, MissingExtraError, NotFittedError
 from implicit_wmf._fingerprints import model_digest
-from implicit_wmf.batch import BatchSummary, recommend_all
+from implicit_wmf.batch import BatchSummary, recommend_all, users_done
+from implicit_wmf.batch import folder as folder_module
 from implicit_wmf.factorizers import ObservedMF
 
 pytest.importorskip("pyarrow")
@@ -39,16 +40,16 @@ def contents(folder):
 
 def interrupt_after(monkeypatch, parts, error=KeyboardInterrupt):
     """Let the next job end when it has written some parts."""
-    add = _batch_folder.PartFolder.add
+    add = folder_module.PartFolder.add
     left = iter(range(parts))
 
     def add_some(self, *arguments):
         if next(left, None) is None:
-            monkeypatch.setattr(_batch_folder.PartFolder, "add", add)
+            monkeypatch.setattr(folder_module.PartFolder, "add", add)
             raise error
         add(self, *arguments)
 
-    monkeypatch.setattr(_batch_folder.PartFolder, "add", add_some)
+    monkeypatch.setattr(folder_module.PartFolder, "add", add_some)
 
 
 def names(folder):
@@ -123,7 +124,7 @@ def test_interrupted_jobs_go_on_and_write_the_same_bytes(model, tmp_path, monkey
         with pytest.raises(KeyboardInterrupt):
             model.recommend_all(tmp_path / "again", 5, part_users=7)
         assert not (tmp_path / "again").exists()
-    assert _batch_folder.users_done(tmp_path / "again") == (35, 50)
+    assert users_done(tmp_path / "again") == (35, 50)
     work = tmp_path / ".again.partial"
     finished = (work / "part-00001.parquet").stat().st_mtime_ns
     summary = model.recommend_all(tmp_path / "again", 5, part_users=7)
@@ -133,7 +134,7 @@ def test_interrupted_jobs_go_on_and_write_the_same_bytes(model, tmp_path, monkey
     same = ("users", "short_users", "recommendations", "recommended_items", "coverage")
     assert [getattr(summary, name) for name in same] == [getattr(whole, name) for name in same]
     assert names(tmp_path) == ["again", "whole"]
-    assert _batch_folder.users_done(tmp_path / "again") is None
+    assert users_done(tmp_path / "again") is None
 
 
 @pytest.mark.parametrize("harm", ["torn line", "missing part", "damaged part", "left-over file"])
@@ -165,7 +166,7 @@ def test_a_job_killed_before_the_renaming_only_renames(model, tmp_path, monkeypa
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_batch_folder, "check_target", interrupt)
+    monkeypatch.setattr(folder_module, "check_target", interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.recommend_all(tmp_path / "again", 5, part_users=7)
     monkeypatch.undo()
@@ -279,13 +280,13 @@ def test_foreign_things_are_left_alone(model, tmp_path, monkeypatch):
 
 
 def test_what_comes_to_the_place_meanwhile_is_left_alone(model, tmp_path, monkeypatch):
-    publish = _batch_folder.PartFolder.publish
+    publish = folder_module.PartFolder.publish
 
     def meanwhile(self, summary):
         (tmp_path / "lists").mkdir()
         publish(self, summary)
 
-    monkeypatch.setattr(_batch_folder.PartFolder, "publish", meanwhile)
+    monkeypatch.setattr(folder_module.PartFolder, "publish", meanwhile)
     with pytest.raises(InputError, match="lists exists and is not a folder of recommendations"):
         model.recommend_all(tmp_path / "lists")
     monkeypatch.undo()
@@ -306,14 +307,14 @@ def test_a_damaged_journal_is_said_to_be(model, tmp_path, monkeypatch):
 def test_two_jobs_on_one_result(model, tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
     ranking, go_on = threading.Event(), threading.Event()
-    add = _batch_folder.PartFolder.add
+    add = folder_module.PartFolder.add
 
     def wait(self, *arguments):
         ranking.set()
         assert go_on.wait(30)
         add(self, *arguments)
 
-    monkeypatch.setattr(_batch_folder.PartFolder, "add", wait)
+    monkeypatch.setattr(folder_module.PartFolder, "add", wait)
     job = threading.Thread(target=lambda: model.recommend_all(tmp_path / "lists", part_users=30))
     job.start()
     try:
@@ -426,7 +427,7 @@ def test_other_estimators_score_in_their_own_way(model, tmp_path):
 
 
 def test_parts_are_of_the_default_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("implicit_wmf.batch._PART_NUMBERS", 100)
+    monkeypatch.setattr("implicit_wmf.batch.jobs._PART_NUMBERS", 100)
     fitted().recommend_all(tmp_path / "lists", 7)  # 100 // (7 + 3) users a part
     assert len(names(tmp_path / "lists")) == 1 + 5
 
@@ -459,7 +460,7 @@ def test_killed_twice_every_user_once_and_the_same_bytes(tmp_path):
             assert process.poll() is None
             assert time.monotonic() < began + 60
             time.sleep(0.005)
-            done = (_batch_folder.users_done(tmp_path / "lists") or (0, 0))[0]
+            done = (users_done(tmp_path / "lists") or (0, 0))[0]
         process.kill()
         process.wait()
         assert not (tmp_path / "lists").exists()

@@ -18,8 +18,8 @@ from conftest import COMPILED
 from scipy import sparse
 
 from implicit_wmf import WMF, Interactions, MostPopular, WMFConfig
-from implicit_wmf._wording import comparison_table
 from implicit_wmf.cli import main
+from implicit_wmf.cli.wording import comparison_table
 from implicit_wmf.evaluation import compare, evaluate, split_last
 
 
@@ -191,7 +191,7 @@ def test_recommend_in_parts_says_how_far_it_was_and_goes_on(run, purchases, monk
 
     run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2)
     run("recommend", "m", "-o", "lists.csv")
-    monkeypatch.setattr("implicit_wmf.batch._PART_NUMBERS", 12 * 8)  # 8 users a part
+    monkeypatch.setattr("implicit_wmf.batch.jobs._PART_NUMBERS", 12 * 8)  # 8 users a part
     monkeypatch.setattr(WMF, "recommend", interrupt_third_part)
     code, out, err = run("recommend", "m", "-o", "lists")
     message = "interrupted; 16 of 40 users are done, and the same command goes on from there\n"
@@ -213,7 +213,7 @@ def test_recommend_interrupted_before_the_first_part(run, purchases, monkeypatch
         raise KeyboardInterrupt
 
     run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2)
-    monkeypatch.setattr("implicit_wmf.batch.ListParts", interrupt)
+    monkeypatch.setattr("implicit_wmf.batch.jobs.ListParts", interrupt)
     assert run("recommend", "m", "-o", "lists") == (130, "", "interrupted\n")
 
 
@@ -334,7 +334,7 @@ def test_a_damaged_model_is_refused_by_every_command(run, purchases, tmp_path):
         (("info", "m"), "implicit_wmf.cli.lists.summary"),
         (("evaluate", "purchases.csv", *FIT), "implicit_wmf.cli.evaluating.split_table"),
         (("fit", "purchases.csv", *FIT, "-o", "n"), "implicit_wmf.cli.fitting.read_interactions"),
-        (("demo",), "implicit_wmf.demo.load_online_retail"),
+        (("demo",), "implicit_wmf.cli.demo.load_online_retail"),
     ],
 )
 def test_interrupted_commands_say_so(run, purchases, monkeypatch, command, place):
@@ -363,7 +363,7 @@ def test_interrupted_fits_are_kept_side_by_side(run, purchases, monkeypatch):
 
 
 def test_demo_refuses_a_folder_that_it_did_not_make(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("implicit_wmf.demo.load_online_retail", lambda: pytest.fail("worked in vain"))
+    monkeypatch.setattr("implicit_wmf.cli.demo.load_online_retail", lambda: pytest.fail("worked in vain"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "purchases.csv").write_text("kept")
     code, _, err = run("demo", "-o", "mine")
@@ -480,7 +480,7 @@ def test_demo_beats_most_popular(run, monkeypatch):
     assert again.config == shown.config
     np.testing.assert_array_equal(again.item_factors, shown.item_factors)
     assert run("demo", "-o", "implicit-wmf-demo/model")[0] == 1
-    monkeypatch.setattr("implicit_wmf.demo.load_online_retail", lambda: sys.exit("began"))
+    monkeypatch.setattr("implicit_wmf.cli.demo.load_online_retail", lambda: sys.exit("began"))
     assert run("demo")[0] == "began"  # its own folder may be written again
 
 

@@ -14,7 +14,7 @@ import reference
 from conftest import awkward_counts, to_sparse
 from scipy.sparse import csr_array, csr_matrix, random_array
 
-from implicit_wmf import InputError
+from implicit_wmf import InputError, ranking
 from implicit_wmf.compat import implicit as compat
 from implicit_wmf.compat.implicit import AlternatingLeastSquares, ModelFitError, ParameterWarning, calculate_loss
 
@@ -404,14 +404,14 @@ def test_factors_that_were_given_may_change_without_effect():
 
 def test_what_is_made_while_the_factors_change_is_not_kept_for_the_new_ones(monkeypatch):
     model, data, started, changed = fitted(), confidences(), threading.Event(), threading.Event()
-    catalogue = compat.ranking.Catalogue
+    catalogue = ranking.Catalogue
 
     def slow(*arguments):
         started.set()
         assert changed.wait(10)
         return catalogue(*arguments)
 
-    monkeypatch.setattr(compat.ranking, "Catalogue", slow)
+    monkeypatch.setattr(ranking, "Catalogue", slow)
     answers = []
     thread = threading.Thread(
         target=lambda: answers.append(model.recommend(0, data[0], filter_already_liked_items=False))

@@ -183,7 +183,7 @@ def spoilt(**parts):
 def test_bad_data_is_refused_and_leaves_the_model_as_it_was(estimator, bad, message):
     model = make(estimator).fit(data())
     before = model.user_factors, model.interactions
-    name = {ObservedMF: "ratings: ", SymmetricMF: "R: "}.get(estimator, "")
+    name = {ObservedMF: "ratings: ", SymmetricMF: "R: "}.get(estimator, "data: ")
     if estimator is ObservedMF and not issparse(bad):  # test_observed.py has what it says of dense data and a mask
         name, message = "observed: ", f"which cells of the {type(bad).__name__} are ratings"
     with pytest.raises(InputError, match=f"^{name}{message}"):

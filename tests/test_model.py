@@ -1,8 +1,6 @@
 """The estimator: its parameters, fits and recommendations."""
 
 import inspect
-import subprocess
-import sys
 from fractions import Fraction
 
 import numpy as np
@@ -124,11 +122,3 @@ def test_progress_shows_epochs_and_loss(capsys, model):
     assert f"loss={model.history[-1].loss:.6g}" in shown
     model.fit(model.interactions, progress=False)
     assert capsys.readouterr().err == ""
-
-
-def test_import_loads_neither_numba_nor_an_optional_package():
-    heavy = ("numba", "pyarrow", "optuna", "dask", "typer", "matplotlib")
-    code = f"import sys, implicit_wmf; print([name for name in {heavy} if name in sys.modules])"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    # pandas itself loads pyarrow where it finds it
-    assert loaded.strip() in ("[]", "['pyarrow']")

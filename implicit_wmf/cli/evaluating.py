@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .._held_out import read_held_out, read_train, split_table
-from .._wording import comparison_table, count, summary
+from .._words import count
 from ..config import WMFConfig
 from ..errors import InputError
 from ..evaluation import Recommender, compare, new_pairs
@@ -19,7 +18,9 @@ from ..model import WMF
 from ..persistence import is_model
 from ..popularity import MostPopular
 from .app import app
+from .held_out import read_held_out, read_train, split_table
 from .options import Item, Quiet, Split, Timestamp, User, Value, check_split, refuse_given, share, with_config
+from .wording import comparison_table, summary
 
 
 @app.command()

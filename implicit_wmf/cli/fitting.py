@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .._held_out import read_held_out, read_train, split_table
-from .._wording import count, summary, validates_on
+from .._words import count
 from ..config import WMFConfig
 from ..errors import InputError
 from ..interactions import Interactions
@@ -17,6 +16,7 @@ from ..persistence import check_can_save, is_model
 from ..tables import read_interactions
 from ..validation import HeldOut, Removes, check_metrics
 from .app import app
+from .held_out import read_held_out, read_train, split_table
 from .options import (
     Input,
     Item,
@@ -31,6 +31,7 @@ from .options import (
     share,
     with_config,
 )
+from .wording import summary, validates_on
 
 
 @app.command()

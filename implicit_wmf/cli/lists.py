@@ -8,17 +8,18 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from .._batch_command import write_parts
-from .._batch_folder import check_target
 from .._ids import as_ids, spell
-from .._wording import count, summary
+from .._words import count
+from ..batch import check_target
 from ..config import WMFConfig
-from ..demo import run_demo
 from ..errors import InputError
 from ..model import WMF
 from ..tables import READABLE, check_writable, read_ids, write_table
 from .app import app
+from .demo import run_demo
 from .options import Model, Number, Quiet, refuse_given
+from .parts import write_parts
+from .wording import summary
 
 
 @app.command()

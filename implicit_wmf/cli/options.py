@@ -12,10 +12,10 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from .._config_file import read_config
-from .._wording import option
 from ..config import WMFConfig
 from ..errors import InputError
 from ..parameters import number, or_none
+from .wording import option
 
 Input = Annotated[
     Path, typer.Argument(metavar="INPUT", help="Interactions: a table (.csv, .tsv, .parquet) or a scipy matrix (.npz).")

@@ -11,14 +11,14 @@ import typer
 
 from .._config_file import config_values
 from .._folders import write_bytes
-from .._held_out import read_held_out, read_train, split_table_twice
-from .._wording import count, option, summary, validates_on
+from .._words import count
 from ..config import WMFConfig
 from ..errors import InputError, MissingExtraError
 from ..interactions import Interactions
 from ..tables import write_table
 from ..validation import HeldOut, Removes, check_metrics
 from .app import app
+from .held_out import read_held_out, read_train, split_table_twice
 from .options import (
     Input,
     Item,
@@ -33,6 +33,7 @@ from .options import (
     share,
     with_config,
 )
+from .wording import option, summary, validates_on
 
 if TYPE_CHECKING:
     from ..tuning import Tuning

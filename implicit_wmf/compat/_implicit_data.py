@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.sparse import csr_array
 
-from .. import ranking
+from .._asked import check_positions
 from ..confidence import Problem, StoredCells, weigh
 from ..config import WMFConfig
 from ..errors import InputError
@@ -33,7 +33,7 @@ class ParameterWarning(Warning):
 def positions(name: str, ids: ArrayLike, count: int) -> NDArray[np.int64]:
     """Convert to a 1-D array of ids below `count`."""
     try:
-        return ranking.check_indices(name, ids, count)
+        return check_positions(name, ids, count)
     except InputError as error:
         raise UnknownIdError(str(error)) from error
 

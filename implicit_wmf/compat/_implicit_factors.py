@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from .. import kernels, ranking
+from .._asked import list_length, select_candidates
 from ..config import WMFConfig
 from ..errors import InputError, NotFittedError
 from ..new_rows import RowSolver
@@ -133,8 +134,8 @@ class Factors:
             name, ids = (f"{side}s", among) if among is not None else (f"filter_{side}s", without)
             checked = positions(name, ids, len(factors))
             chosen = (checked, None) if among is not None else (None, checked)
-            catalogue = ranking.Catalogue(factors, ranking.select_candidates(len(factors), *chosen))
-        length, threads = ranking.list_length(N), self._config().num_threads
+            catalogue = ranking.Catalogue(factors, select_candidates(len(factors), *chosen))
+        length, threads = list_length(N), self._config().num_threads
         ids, scores = ranking.recommend(vectors, catalogue, seen, N=length, num_threads=threads)
         scores[ids < 0] = np.finfo(scores.dtype).min
         ids = ids.astype(np.int64) if among is not None else ids

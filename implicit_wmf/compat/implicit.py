@@ -36,7 +36,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from tqdm import tqdm
 
-from .. import kernels, ranking
+from .. import kernels
+from .._asked import list_length
 from ..config import WMFConfig
 from ..errors import InputError
 from ..threads import single_threaded_blas
@@ -204,7 +205,7 @@ class AlternatingLeastSquares(Factors):
             user_weights = scipy.linalg.cho_factor(gram + stored + self.regularization * np.eye(len(gram)))
         scores = np.maximum(liked.data, 0) * (vectors @ scipy.linalg.cho_solve(user_weights, items[item[0]]))
         order = [place for place in np.argsort(-scores, kind="stable") if liked.data[place] >= 0]
-        best = order[: ranking.list_length(N)]
+        best = order[: list_length(N)]
         return float(scores.sum()), [(int(liked.indices[k]), float(scores[k])) for k in best], user_weights
 
     def save(self, fileobj_or_path: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._csr import positive_in_columns
+
 Floats = NDArray[np.float64]
 
 
@@ -24,7 +26,7 @@ def popularity_ranks(matrix: Any) -> Floats:
     numpy.ndarray
         float64 (items,), of sum items (items + 1) / 2.
     """
-    users = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
+    users = positive_in_columns(matrix)
     _, place, count = np.unique(-users, return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(count) - (count - 1) / 2
     return np.asarray(mean_rank[place])

@@ -10,11 +10,10 @@ from scipy.sparse import csr_array
 
 from .._ids import same_ids
 from ..errors import InputError
-from ..interactions import Interactions
+from ..interactions import Interactions, as_interactions
 from .lists import check_fitted_on, check_model
 from .measuring import Cases, measure
 from .metrics import parse_metrics
-from .split_parts import as_interactions
 from .summary import check_draws, summarise
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._csr import rows_of_cells
 from ..errors import InputError
 
 Positions = NDArray[np.int64]
@@ -49,7 +50,7 @@ def _sorted_rows(indptr: Positions, indices: Positions) -> Positions:
     begins[indptr] = True
     if (begins[1:-1] | (indices[1:] > indices[:-1])).all():
         return indices
-    rows = np.repeat(np.arange(indptr.size - 1), np.diff(indptr))
+    rows = rows_of_cells(indptr)
     indices = indices[np.lexsort((indices, rows))]
     again = np.flatnonzero(~begins[1:-1] & (indices[1:] == indices[:-1]))
     if again.size:

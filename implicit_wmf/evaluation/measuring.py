@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from .._asked import check_positions
 from ..errors import InputError
-from ..interactions import Interactions
-from ..ranking import check_indices
+from ..interactions import Interactions, as_interactions
 from .catalogue import Exposure, coverage, gini, popularity_rank, popularity_ranks
 from .lists import Positions, Recommender, ask
 from .metrics import METRICS, Metric, score_distinct
 from .ranks import auc
 from .split import new_pairs
-from .split_parts import as_interactions
 
 Floats = NDArray[np.float64]
 
@@ -132,7 +131,7 @@ def targets_of(train: Any, test: Any) -> csr_array:
 
 
 def _rows(users: Any, count: int) -> Positions:
-    rows = check_indices("users", users, count)
+    rows = check_positions("users", users, count)
     again = np.flatnonzero(np.bincount(rows, minlength=count) > 1)
     if again.size:
         raise InputError(f"users holds {again[0]} more than once; name each row once")

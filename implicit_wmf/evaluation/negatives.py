@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .. import kernels, parameters
+from .._csr import join_cells, kernel_cells, positive_in_columns, rows_of_cells
 from .._ids import plain
 from ..errors import InputError
-from ..interactions import Interactions
-from ..ranking import join_cells
-from ..target_ranks import cells_of
+from ..interactions import Interactions, as_interactions
 from .measuring import targets_of
 from .metrics import run_in_blocks
-from .split_parts import as_interactions
 
 Positions = NDArray[np.int64]
 
@@ -92,7 +90,7 @@ def _cases(train: Interactions, test: Interactions) -> tuple[Positions, Position
     targets = targets_of(train, test)
     if not targets.nnz:
         raise InputError("test holds no pair of positive value that train does not store, so there is nothing to find")
-    users = np.repeat(np.arange(targets.shape[0], dtype=np.int64), np.diff(targets.indptr))
+    users = rows_of_cells(targets.indptr)
     return users, targets.indices.astype(np.int64)
 
 
@@ -101,7 +99,7 @@ def _weights(train: Interactions, exponent: float) -> NDArray[np.float64]:
     matrix = train.matrix
     if exponent == 0:
         return np.ones(matrix.shape[1])
-    taken = np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
+    taken = positive_in_columns(matrix)
     return np.asarray((taken / max(int(taken.max()), 1)) ** exponent)
 
 
@@ -109,7 +107,7 @@ def _check_enough(
     train: Interactions, users: Positions, weights: NDArray[np.float64], taken: csr_array, n: int
 ) -> None:
     """Refuse a user with fewer items to draw from than are to be drawn."""
-    rows = np.repeat(np.arange(taken.shape[0]), np.diff(taken.indptr))
+    rows = rows_of_cells(taken.indptr)
     held = np.bincount(rows[weights[taken.indices] > 0], minlength=taken.shape[0])
     left = np.count_nonzero(weights) - held[users]
     few = np.flatnonzero(left < n)
@@ -129,7 +127,7 @@ def _draw(
         np.empty((users.size, n), np.int64),
         generator.integers(1, kernels.negatives.SEEDS, (users.size, 2)),
     )
-    cells, sums = cells_of(taken), np.cumsum(weights)
+    cells, sums = kernel_cells(taken), np.cumsum(weights)
     spare: list[Positions] = []  # marks, as many as threads in the end
 
     def draw(start: int, stop: int) -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .. import kernels
+from .._csr import kernel_cells, rows_of_cells
 from ..errors import InputError
-from ..target_ranks import cells_of
 from .lists import Positions, Recommender, WrongModelError, ask
 from .metrics import run_in_blocks
 
@@ -89,7 +89,7 @@ def _counts_of_batch(
     rows = np.full(ids.shape, -np.inf)
     listed = np.nonzero(ids >= 0)
     rows[listed[0], ids[listed]] = scores[listed]
-    rows[np.repeat(np.arange(users.size), np.diff(seen.indptr)), seen.indices] = np.nan
-    wanted, higher, equal = cells_of(targets), np.zeros(targets.nnz, np.int64), np.zeros(targets.nnz, np.int64)
+    rows[rows_of_cells(seen.indptr), seen.indices] = np.nan
+    wanted, higher, equal = kernel_cells(targets), np.zeros(targets.nnz, np.int64), np.zeros(targets.nnz, np.int64)
     run_in_blocks(lambda start, stop: kernels.ranks.rank_in_rows(start, stop, rows, wanted, higher, equal), users.size)
     return higher, equal - 1

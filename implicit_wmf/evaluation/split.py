@@ -10,12 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .. import parameters
+from .._csr import rows_of_cells
 from .._ids import same_ids
 from ..errors import InputError
-from ..interactions import Interactions
+from ..interactions import Interactions, as_interactions
 from .metrics import stored_pairs
 from .split_lines import at_least_one, last_of_users, moment_of, moments_of, take_table, two_interactions
-from .split_parts import as_interactions, check_share, keep_pairs
+from .split_parts import check_share, keep_pairs
 
 
 def split_by_time(
@@ -167,7 +168,7 @@ def new_pairs(test: Any, train: Any) -> Interactions:
     test, train = as_interactions(test, "test"), as_interactions(train, "train")
     check_same_ids(train, test)
     matrix = test.matrix
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    rows = rows_of_cells(matrix.indptr)
     return keep_pairs(test, ~stored_pairs(rows, matrix.indices, train.matrix.indptr, train.matrix.indices))
 
 

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from .. import parameters
 from ..errors import InputError
-from ..interactions import Interactions
+from ..interactions import Interactions, as_interactions
 from .split_parts import (
-    as_interactions,
     check_share,
     draw_within_users,
     keep_pairs,

@@ -20,21 +20,6 @@ def check_share(name: str, value: Any, example: float) -> float:
     return float(value)
 
 
-def as_interactions(data: Any, name: str = "data") -> Interactions:
-    """Take Interactions as they are and a matrix by conversion; a table does not say which columns to take."""
-    if isinstance(data, Interactions):
-        return data
-    if isinstance(data, pd.DataFrame) or hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
-        raise InputError(
-            f"{name}: met a table ({type(data).__name__}), which does not say what its users and items are; "
-            f"give Interactions.from_frame({name}, user=..., item=...)"
-        )
-    try:
-        return Interactions.from_matrix(data)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-
-
 def pair_counts(data: Interactions) -> NDArray[np.int64]:
     """Count each user's pairs: int64 (users,)."""
     return np.asarray(np.diff(data.matrix.indptr), dtype=np.int64)

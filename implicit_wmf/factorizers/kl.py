@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._cells import check_not_negative
 from ..errors import InputError
-from ..factor_model import FactorModel, as_interactions, check_data_shape
-from ..interactions import Interactions
+from ..factor_model import FactorModel, check_data_shape
+from ..interactions import Interactions, as_interactions
 from ..persistence import SavedModel
 from ..validation import Callback, Watch
 from .kl_config import KLMFConfig

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from ..errors import InputError
-from ..interactions import Interactions
+from ..interactions import Interactions, as_interactions
 from ..objectives.cells import values_at
 from ..objectives.inputs import real_matrix
 from ..objectives.squares import observed_cells
@@ -31,7 +31,7 @@ def as_ratings(ratings: Any, observed: Any) -> Interactions:
     if isinstance(ratings, Interactions):
         data = ratings
     elif issparse(ratings):
-        data = _from_sparse(ratings)
+        data = as_interactions(ratings, "ratings")
     else:
         raise InputError(
             f"observed: which cells of the {type(ratings).__name__} are ratings? Give a boolean mask, a sparse pattern "
@@ -42,13 +42,6 @@ def as_ratings(ratings: Any, observed: Any) -> Interactions:
             f"ratings: none are observed in {data.shape[0]} users x {data.shape[1]} items; give at least one"
         )
     return data
-
-
-def _from_sparse(ratings: Any) -> Interactions:
-    try:
-        return Interactions.from_matrix(ratings)
-    except InputError as error:
-        raise InputError(f"ratings: {error}") from error
 
 
 def _select(ratings: Any, observed: Any) -> Interactions:

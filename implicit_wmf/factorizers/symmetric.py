@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from .. import ranking
+from .._csr import join_cells
 from ..errors import InputError
 from ..factor_model import FactorModel
-from ..interactions import Interactions
+from ..interactions import Interactions, as_interactions
 from ..objectives import SymmetricSquares
 from ..parameters import Config, number, or_none, parameter, random_state, whole
 from ..persistence import SavedModel
@@ -234,7 +234,7 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
         """Cells of these things as in the base, and each thing itself."""
         shape = (rows.size, len(self.item_factors))
         themselves = csr_array((np.ones(rows.size), rows, np.arange(rows.size + 1)), shape=shape)
-        return ranking.join_cells(super()._liked(rows), themselves)
+        return join_cells(super()._liked(rows), themselves)
 
     @staticmethod
     def _check(state: SavedModel) -> None:
@@ -282,10 +282,7 @@ def _squares(data: Interactions, weights: csr_array | None) -> SymmetricObjectiv
 
 def _square(name: str, matrix: Any, *, keep_zeros: bool = False) -> Interactions:
     """Convert a matrix whose rows and columns are the same things."""
-    try:
-        data = matrix if isinstance(matrix, Interactions) else Interactions.from_matrix(matrix, keep_zeros=keep_zeros)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+    data = as_interactions(matrix, name, keep_zeros=keep_zeros)
     if data.shape[0] != data.shape[1]:
         raise InputError(f"{name} has shape {data.shape}; it must be square, because rows and columns share factors")
     if not _agree(data.users, data.items):

@@ -11,7 +11,7 @@ from types import ModuleType
 
 _MODULES = (
     "cells", "cg", "gram", "jit", "kl", "linalg", "metrics", "negatives", "neighbours", "objective", "ranking",
-    "ranks", "rows", "simd", "solve",
+    "ranks", "rows", "selection", "simd", "solve",
 )  # fmt: skip
 
 

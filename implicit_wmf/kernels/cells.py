@@ -1,8 +1,17 @@
-"""The two loops over the cells of a matrix that the objectives are made of, in float64."""
+"""Stored cells of a matrix, and the two loops over them that the objectives are made of, in float64."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from .jit import block_kernel
+
+
+class Cells(NamedTuple):
+    """Places of the stored cells of each row, as CSR arrays; a row's columns are sorted."""
+
+    indptr: Any  # int64 (rows + 1)
+    indices: Any  # int32
 
 
 @block_kernel

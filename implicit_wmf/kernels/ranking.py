@@ -15,30 +15,22 @@ import numpy as np
 
 from . import simd
 from .jit import VECTOR_BYTES, aligned, block_kernel, inner
+from .selection import cut, lowest, write_best_first
 
-# Panels of items that are transposed together and then meet all tiles of users: both stay in the second-level cache.
-PANELS = 16
+# Panels that are transposed together and then meet all tiles of users: both stay in the second-level cache.
+TOGETHER = 16
 # A user's list is cut back to the N best when this many more have come together (or as many as N).
 SPARE = 16
-# Lists up to this length are sorted by counting.
-COUNTED = 200
 # Norms and scores are rounded in different ways; a bound must not be too low for that.
 _MARGIN = 1e-4
 
 
-class Catalogue(NamedTuple):
-    """Items that may be recommended, in the order in which they are looked at."""
+class Panels(NamedTuple):
+    """Items that may be recommended, in the order in which they are looked at: a panel of a tile's length at a time."""
 
     order: Any  # int32 (whole tiles), -1 for padding
     norms: Any  # float64 (panels): the largest of each panel and of all later ones
     factors: Any  # (items, d), in whole tiles
-
-
-class Cells(NamedTuple):
-    """Items of each user, as CSR arrays; each user's are sorted."""
-
-    indptr: Any  # int64 (users + 1)
-    indices: Any  # int32
 
 
 class Pools(NamedTuple):
@@ -63,7 +55,7 @@ class Scratch(NamedTuple):
 
     pools: Pools
     users: Lanes
-    panels: Any  # (PANELS, d, tile): transposed
+    panels: Any  # (TOGETHER, d, tile): transposed
     tile: Any  # (tile, tile): scores of a panel's items for a tile's users
     hits: Any  # uint64 (any): a bit for each score of the tile that reached its user's threshold
     tables: Any  # int64 (users + 1): where each user's table begins
@@ -91,7 +83,7 @@ def make_scratch(users: int, places: int, factors: Any, N: int) -> Scratch:
             np.empty(tiles * tile),
             aligned((tiles * tile,), dtype),
         ),
-        panels=aligned((PANELS, width, tile), dtype),
+        panels=aligned((TOGETHER, width, tile), dtype),
         tile=aligned((tile, tile), dtype),
         hits=np.empty(tile * tile // 64, np.uint64),
         tables=np.zeros(tiles * tile + 1, np.int64),
@@ -100,139 +92,6 @@ def make_scratch(users: int, places: int, factors: Any, N: int) -> Scratch:
         order=np.empty(tile, np.int32),
         ones=np.ones(max(width, tile), dtype),
     )
-
-
-@inner
-def _better(score, item, other_score, other_item):
-    """Order of the lists: higher scores first, ties to the smaller index."""
-    return score > other_score or (score == other_score and item < other_item)
-
-
-@inner
-def _exchange(scores, items, i, j):
-    scores[i], scores[j] = scores[j], scores[i]
-    items[i], items[j] = items[j], items[i]
-
-
-@inner
-def _select(scores, items, length, N):
-    """Move the best N to the front (quickselect), their worst to position N - 1."""
-    low, high = 0, length - 1
-    while low < high:
-        middle = (low + high) // 2
-        score, item = scores[middle], items[middle]
-        i, j = low, high
-        while i <= j:
-            while _better(scores[i], items[i], score, item):
-                i += 1
-            while _better(score, item, scores[j], items[j]):
-                j -= 1
-            if i <= j:
-                _exchange(scores, items, i, j)
-                i += 1
-                j -= 1
-        if j >= N - 1:
-            high = j
-        elif i <= N - 1:
-            low = i
-        else:
-            return
-
-
-@inner
-def _lowest(scores, length):
-    """Return the smallest score."""
-    lowest = scores[0]
-    for k in range(1, length):
-        lowest = min(lowest, scores[k])
-    return lowest
-
-
-@inner
-def _count_from(scores, length, least):
-    """How many scores are at least so high."""
-    count = 0
-    for k in range(length):
-        count += 1 if scores[k] >= least else 0
-    return count
-
-
-@inner
-def _cut(scores, items, length, N):
-    """Move the best N to the front, N < length; returns their worst score.
-
-    A level that N scores reach is found by bisection, because counting takes a vector of them at a time: of 200 a
-    tenth of the time of quickselect, which waits for its branches.
-    """
-    low, high = scores[0], scores[0]
-    for k in range(1, length):
-        low, high = min(low, scores[k]), max(high, scores[k])
-    level = low + (high - low) / 2
-    while low < level < high:
-        count = _count_from(scores, length, level)
-        if count == N:
-            break
-        if count > N:
-            low = level
-        else:
-            high = level
-        level = low + (high - low) / 2
-    if not low < level < high:  # ties, or infinite scores
-        _select(scores, items, length, N)
-        return scores[N - 1]
-    place = 0
-    worst = high
-    for k in range(length):
-        score, item = scores[k], items[k]
-        scores[place], items[place] = score, item
-        if score >= level:
-            worst = min(worst, score)
-            place += 1
-    return worst
-
-
-@inner
-def _sift_down(scores, items, length, position):
-    """Restore the heap, worst entry at the root, below a position."""
-    score, item = scores[position], items[position]
-    while True:
-        child = 2 * position + 1
-        if child >= length:
-            break
-        if child + 1 < length and _better(scores[child], items[child], scores[child + 1], items[child + 1]):
-            child += 1
-        if not _better(score, item, scores[child], items[child]):
-            break
-        scores[position], items[position] = scores[child], items[child]
-        position = child
-    scores[position], items[position] = score, item
-
-
-@inner
-def _sort_best_first(scores, items, length):
-    """Heap sort in place."""
-    for position in range(length // 2 - 1, -1, -1):
-        _sift_down(scores, items, length, position)
-    for last in range(length - 1, 0, -1):
-        _exchange(scores, items, 0, last)
-        _sift_down(scores, items, last, 0)
-
-
-@inner
-def _write_best_first(scores, items, length, out_scores, out_items):
-    """Write a list in order; in a short one, the place of an entry is the number of better ones, counted in vectors."""
-    if length > COUNTED:
-        _sort_best_first(scores, items, length)
-        for k in range(length):
-            out_scores[k], out_items[k] = scores[k], items[k]
-        return
-    for k in range(length):
-        score, item = scores[k], items[k]
-        place = 0
-        for j in range(length):
-            better = scores[j] > score or (scores[j] == score and items[j] < item)
-            place += 1 if better else 0
-        out_scores[place], out_items[place] = score, item
 
 
 @inner
@@ -284,9 +143,9 @@ def _offer(score, item, lane, N, scratch):
     scores[length], items[length] = score, item
     length += 1
     if length == N:
-        scratch.users.thresholds[lane] = _lowest(scores, N)
+        scratch.users.thresholds[lane] = lowest(scores, N)
     elif length == scores.size:
-        scratch.users.thresholds[lane] = _cut(scores, items, length, N)
+        scratch.users.thresholds[lane] = cut(scores, items, length, N)
         length = N
     pools.lengths[slot] = length
 
@@ -351,7 +210,7 @@ def _may_go_on(lane, norm, N, scratch):
     if slot < 0:
         return False
     if pools.lengths[slot] > N:  # what came since the last cut may have raised the threshold
-        users.thresholds[lane] = _cut(pools.scores[slot], pools.items[slot], pools.lengths[slot], N)
+        users.thresholds[lane] = cut(pools.scores[slot], pools.items[slot], pools.lengths[slot], N)
         pools.lengths[slot] = N
     return not users.norms[lane] * norm < users.thresholds[lane]
 
@@ -405,28 +264,28 @@ def _write_list(slot, N, pools, ids, scores):
     length = pools.lengths[slot]
     best, items = pools.scores[slot], pools.items[slot]
     if length > N:
-        _cut(best, items, length, N)
+        cut(best, items, length, N)
         length = N
-    _write_best_first(best, items, length, scores, ids)
+    write_best_first(best, items, length, scores, ids)
 
 
 @block_kernel
-def top_items(start, stop, vectors, catalogue, seen, scratch, ids, scores):
+def top_items(start, stop, vectors, items, seen, scratch, ids, scores):
     """Fill ids and scores (users, N) for users start to stop - 1 of `vectors`, best first.
 
     `seen` are the cells to leave out. Both ids and scores come filled with -1 and NaN, which is what lists that run
     short end in. `scratch` is for one thread at a time.
     """
-    order, norms, factors = catalogue
+    order, norms, factors = items
     lanes, N = scratch.tile.shape[0], ids.shape[1]
     tiles = (stop - start + lanes - 1) // lanes
     for t in range(tiles):
         _load_users(start, stop, vectors, seen, t, scratch)
-    for begin in range(0, norms.size, PANELS):
+    for begin in range(0, norms.size, TOGETHER):
         tiles = _close_ranks(tiles, norms[begin], N, scratch)
         if tiles == 0:
             break
-        count = min(PANELS, norms.size - begin)
+        count = min(TOGETHER, norms.size - begin)
         for p in range(count):
             _load_panel(order, (begin + p) * lanes, factors, p, scratch)
         for t in range(tiles):

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from .. import kernels
 from .._cells import aggregate_cells
+from .._csr import rows_of_cells
 from ..threads import run_blocks
 from .inputs import Floats, check_matrix, check_shape, check_values, real_matrix, sparse_triple
 
@@ -29,7 +30,7 @@ class Cells:
     @property
     def rows(self) -> NDArray[np.int64]:
         """Row of each cell."""
-        return np.repeat(np.arange(self.shape[0], dtype=np.int64), np.diff(self.indptr))
+        return rows_of_cells(self.indptr)
 
     def row(self, k: int) -> slice:
         """Cells of row k."""

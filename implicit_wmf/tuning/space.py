@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._ids import plain
-from .._wording import nearest
+from .._words import nearest
 from ..confidence import weigh
 from ..config import WMFConfig
 from ..errors import InputError

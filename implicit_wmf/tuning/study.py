@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._wording import count
+from .._words import count
 from ..errors import InputError
 from .optional import optuna, quiet
 from .search import Trial, distributions

@@ -16,7 +16,7 @@ from .._fingerprints import choice_digest
 from ..config import WMFConfig
 from ..errors import InputError
 from ..evaluation.metrics import parse_metric
-from ..factor_model import as_interactions
+from ..interactions import as_interactions
 from ..model import WMF
 from ..parameters import number, or_none, whole
 from ..validation import HeldOut, Removes, as_pair

@@ -10,16 +10,16 @@ from typing import Any
 import pandas as pd
 import typer
 
-from ._wording import comparison_table, option
-from .config import WMFConfig
-from .datasets import load_online_retail
-from .errors import InputError
-from .evaluation import Recommender, compare, split_by_time
-from .interactions import Interactions
-from .model import WMF
-from .persistence import is_model
-from .popularity import MostPopular
-from .tables import write_table
+from ..config import WMFConfig
+from ..datasets import load_online_retail
+from ..errors import InputError
+from ..evaluation import Recommender, compare, split_by_time
+from ..interactions import Interactions
+from ..model import WMF
+from ..persistence import is_model
+from ..popularity import MostPopular
+from ..tables import write_table
+from .wording import comparison_table, option
 
 # Counts run to tens of thousands of pieces (wholesalers), so confidence grows with their logarithm. alpha (of 1, 2, 4)
 # and regularization (of 2.5, 5, ... 40) were chosen by recall@10 on the tenth of the purchases in time before the one

@@ -7,10 +7,9 @@ from typing import Any
 
 import typer
 
-from ._batch_folder import users_done
-from ._wording import count
-from .batch import BatchSummary, recommend_all
-from .recommending import Recommending
+from .._words import count
+from ..batch import BatchSummary, recommend_all, users_done
+from ..recommending import Recommending
 
 
 def write_parts(model: Recommending, output: Path, n: int, *, quiet: bool, **settings: Any) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .errors import InputError, MissingExtraError
+from .._arrow import arrow
+from ..errors import InputError
 
 _IDS_AT_ONCE = 1 << 16
 
@@ -31,12 +32,7 @@ class ListParts:
     """
 
     def __init__(self, users: pd.Index, items: pd.Index) -> None:
-        try:
-            import pyarrow
-            from pyarrow import parquet
-        except ImportError as error:
-            raise MissingExtraError(package="pyarrow", extra="parquet", purpose="Writing Parquet files") from error
-        self._pyarrow, self._parquet = pyarrow, parquet
+        self._pyarrow, self._parquet = arrow("Writing Parquet files")
         self._users, self._items = self._column("users", users), self._column("items", items)
 
     def _column(self, name: str, ids: pd.Index) -> Any:

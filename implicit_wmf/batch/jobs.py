@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 from tqdm import tqdm
 
-from . import ranking
-from ._batch_folder import PartFolder, check_target, working_folder
-from ._fingerprints import choice_digest, model_digest
-from ._ids import plain
-from ._list_parts import ListParts
-from .errors import InputError
-from .persistence import SavedModel
-from .pinning import pinned
-from .recommending import Recommending
+from .._asked import check_cells, check_positions, list_length
+from .._fingerprints import choice_digest, model_digest
+from .._ids import plain
+from ..errors import InputError
+from ..persistence import SavedModel
+from ..pinning import pinned
+from ..recommending import Recommending
+from .folder import PartFolder, check_target, working_folder
+from .list_parts import ListParts
 
 # Numbers of users' factors and lists that a part holds: some 57,000 users at d = 64 and N = 10, a few seconds' work.
 _PART_NUMBERS = 1 << 22
@@ -144,7 +144,7 @@ def recommend_all(
     began = time.perf_counter()
     state = model._state()
     target = check_target(path)
-    length = ranking.list_length(N)
+    length = list_length(N)
     rows = _rows(state, users)
     size = _part_size(part_users, length, state)
     shape = (rows.size, len(state.item_factors))
@@ -266,8 +266,8 @@ def _checked(name: str, choice: Any, shape: tuple[int, int]) -> Any:
     if choice is None:
         return None
     if sparse.issparse(choice):
-        return ranking.check_cells(name, choice, shape)
-    return np.unique(ranking.check_indices(name, choice, shape[1]))
+        return check_cells(name, choice, shape)
+    return np.unique(check_positions(name, choice, shape[1]))
 
 
 def _covered(folder: PartFolder, count: int) -> NDArray[np.bool_]:

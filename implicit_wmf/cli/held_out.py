@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import typer
 
-from .errors import InputError
-from .evaluation import split_by_time, split_last
-from .interactions import Interactions
-from .tables import known_ids, match_ids, read_events, read_interactions
+from ..errors import InputError
+from ..evaluation import split_by_time, split_last
+from ..interactions import Interactions
+from ..tables import known_ids, match_ids, read_events, read_interactions
 
 
 def split_table(

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
-from .interactions import Interactions
-
-
-def count(number: int, noun: str) -> str:
-    """Word a number of things."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+from .._words import count
+from ..interactions import Interactions
 
 
 def option(name: str) -> str:
@@ -65,9 +58,3 @@ def _cells(table: pd.DataFrame, model: str, columns: tuple[str, str, str], to: s
 def validates_on(users: int, pairs: int) -> str:
     """Say how much a validation rests on."""
     return f"validates on {count(users, 'user')}: {count(pairs, 'new pair')}"
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Suggest the known name that is meant, or list them all."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"

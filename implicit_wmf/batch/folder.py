@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ._folders import _replace, write_bytes
-from .errors import InputError
+from .._folders import replace_folder, write_bytes
+from ..errors import InputError
 
 SUMMARY = "_summary.json"  # readers of folders of Parquet ignore names that begin with "_" or "."
 FORMAT = "implicit_wmf recommendations"
@@ -138,7 +138,7 @@ class PartFolder:
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION} | summary
         write_bytes(self._folder / SUMMARY, json.dumps(manifest, indent=1).encode())
         if check_target(self._target).exists():
-            _replace(self._folder, self._target)
+            replace_folder(self._folder, self._target)
         else:
             self._folder.rename(self._target)
         # Only now: without it a job killed before the renaming would begin anew.
