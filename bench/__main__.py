@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench speed`` and ``quality`` measure, ``selfcheck`` checks that they are fair."""
+"""The command line: ``speed`` and ``quality`` measure, ``selfcheck`` finds unfairness, ``mutants`` holes in tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from implicit_wmf.errors import InputError
 
 from .lab import JobError, Lab, missing_peers, without_missing
+from .mutants import add_mutants, run_mutants
 from .quality import add_quality, run_quality
 from .quality_report import render_quality
 from .records import read_json
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         ("quality", add_quality, run_quality, "metrics of the fits and seconds to them; writes RESULTS.md"),
         ("report", add_report, _report, "make a report again from its JSON record"),
         ("selfcheck", _add_selfcheck, _selfcheck, "whether all contestants are given the same problem"),
+        ("mutants", add_mutants, run_mutants, "how many faults put into the mathematics the tests find"),
     ):
         command = commands.add_parser(name, help=help_text)
         add(command)
