@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from implicit_wmf.errors import InputError
 
 from .lab import JobError, Lab, missing_peers, without_missing
 from .mutants import add_mutants, run_mutants
-from .quality import add_quality, run_quality
-from .quality_report import render_quality
+from .options import add_threads, markdown
+from .quality.command import add_quality, run_quality
+from .quality.report import render_quality
 from .records import read_json
-from .speed_command import CACHE, add_report, add_speed, positive, run_report, run_speed
+from .selfcheck import EXACT_PEERS
+from .speed.command import add_speed, run_speed
+from .speed.report import render_speed
+
+RENDERERS = {"speed": render_speed, "quality": render_quality}
 
 
-def main() -> None:
-    arguments = _parser().parse_args()
+def main(command_line: Sequence[str] | None = None) -> None:
+    arguments = _parser().parse_args(command_line)
     try:
         arguments.run(arguments)
     except (InputError, JobError) as error:
@@ -25,10 +32,8 @@ def main() -> None:
 
 def _selfcheck(arguments: argparse.Namespace) -> None:
     """Print how far each contestant is from the literal objective; exit with 1 if far."""
-    from .selfcheck import EXACT_PEERS
-
-    lab = Lab(arguments.threads, 1, 0.0, CACHE)
-    checks = lab.run({"task": "selfcheck", "peers": without_missing(EXACT_PEERS)})
+    lab = Lab(arguments.threads, 1)
+    checks = lab.run({"task": "selfcheck.selfcheck", "peers": without_missing(EXACT_PEERS)})
     if missing_peers():
         print(missing_peers())
     width = max(len(check["objective"]) for check in checks)
@@ -41,10 +46,10 @@ def _selfcheck(arguments: argparse.Namespace) -> None:
 def _report(arguments: argparse.Namespace) -> None:
     """Make a report of its record again."""
     record = read_json(arguments.record)
-    if record.get("benchmark") == "quality":
-        render_quality(record, arguments.output or arguments.record.with_suffix(".md"))
-    else:
-        run_report(arguments)
+    render = RENDERERS.get(record["benchmark"])
+    if render is None:
+        raise InputError(f"{arguments.record} is not a record of python -m bench speed")
+    render(record, arguments.output or arguments.record.with_suffix(".md"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,8 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, add, run, help_text in (
         ("speed", add_speed, run_speed, "seconds an epoch, to an objective, with size; writes RESULTS-speed.md"),
         ("quality", add_quality, run_quality, "metrics of the fits and seconds to them; writes RESULTS.md"),
-        ("report", add_report, _report, "make a report again from its JSON record"),
-        ("selfcheck", _add_selfcheck, _selfcheck, "whether all contestants are given the same problem"),
+        ("report", _add_report, _report, "make a report again from its JSON record"),
+        ("selfcheck", add_threads, _selfcheck, "whether all contestants are given the same problem"),
         ("mutants", add_mutants, run_mutants, "how many faults put into the mathematics the tests find"),
     ):
         command = commands.add_parser(name, help=help_text)
@@ -63,8 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_selfcheck(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=positive, default=2, help="threads of every contestant (default 2)")
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("record", type=Path, help="JSON of an earlier run")
+    parser.add_argument("--output", type=markdown, help="the report; by default the record's name with .md")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import scipy.sparse
 
 from implicit_wmf import WMFConfig
 
+from .objective import Objective
 from .peers.cmfrec import Cmfrec
 from .peers.contestant import SEED, CannotExpressError, Contestant, Factors, Point
 from .peers.implicit import Implicit
@@ -17,7 +18,6 @@ from .peers.irspack import Irspack
 from .peers.ours import Ours, Sweeps
 from .peers.peer import AnyPeer, Peer, WholeFits
 from .peers.spark import Spark
-from .plan import Objective
 
 __all__ = [
     "CannotExpressError",

@@ -20,8 +20,9 @@ from implicit_wmf.datasets import load_online_retail, synthetic
 from implicit_wmf.errors import InputError
 from implicit_wmf.tables import READABLE, read_interactions
 
-from .plan import MOVIELENS, Shape
+from .shapes import Shape
 
+MOVIELENS = "MovieLens 1M"
 SEED = 0
 ROOT = Path(__file__).parent.parent
 # What the columns of a table may be called, the likeliest first.

@@ -56,6 +56,7 @@ SUITES = {
     "implicit_wmf/_cells.py": "confidence general_weights interactions",
     "implicit_wmf/ranking.py": "ranking",
     "implicit_wmf/evaluation/metrics.py": "metrics",
+    "implicit_wmf/evaluation/hits.py": "metrics",
     "implicit_wmf/kernels/metrics.py": "metrics",
     "implicit_wmf/kernels/rows.py": _ROWS,
     "implicit_wmf/kernels/cg.py": _ROWS,

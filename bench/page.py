@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from .plots import Points, plot_curves
-from .records import Record
-from .timing import Timing
+from . import plots
 
 REPORTS = ("RESULTS.md", "RESULTS-speed.md", "RESULTS-speed-small.md", "RESULTS-lists.md")
 
@@ -35,6 +33,10 @@ class Page:
         """Add paragraphs."""
         self._blocks += blocks
 
+    def missing(self, peers: str) -> None:
+        """Say what the report goes without: the peers named, and plots where matplotlib is not installed."""
+        self.text(*filter(None, [peers, "" if plots.available() else plots.INSTALL]))
+
     def see_also(self) -> None:
         """Link the reports of this repository from each other, whatever the folder holds at the moment."""
         if self.path.name in REPORTS:
@@ -49,47 +51,19 @@ class Page:
         padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells)
         self.text("\n".join("| " + " | ".join(row) + " |" for row in padded))
 
-    def curves(self, name: str, curves: Mapping[str, Points], *, title: str, **options: Any) -> None:
+    def curves(self, name: str, curves: Mapping[str, plots.Points], *, title: str, **options: Any) -> None:
         """Add a plot, `<report>-<name>.png`; nothing without matplotlib, or where no contestant came through.
 
         `options` are those of :func:`bench.plots.plot_curves`.
         """
         shown = {label: points for label, points in curves.items() if len(points[0])}
         picture = Path("plots") / f"{self.path.stem}-{name}.png"
-        if shown and plot_curves(self.path.parent / picture, shown, title=title, **options):
+        if shown and plots.plot_curves(self.path.parent / picture, shown, title=title, **options):
             self.text(f"![{title}]({picture.as_posix()})")
 
 
-@dataclass(frozen=True)
-class Section:
-    """One part of the benchmark: `measure(lab, plan)` returns plain JSON, `render(page, record)` shows it."""
-
-    measure: Any
-    render: Any
-
-
-def records_of(timings: Iterable[Timing]) -> list[Record]:
-    """Everything that a race measured, for JSON."""
-    return [timing.record() for timing in timings]
-
-
-def timings_of(records: Iterable[Record]) -> list[Timing]:
-    """Read a race's record."""
-    return [Timing.from_record(record) for record in records]
-
-
-def name_and_size(setting: Record) -> str:
-    """Say what data were measured; their name may be their size."""
-    size = f"{setting['users']:,} x {setting['items']:,}, {setting['interactions']:,}"
-    return size if setting["data"] == size else f"{setting['data']}: {size}"
-
-
-def seconds_against(timings: Iterable[Timing], size: str) -> dict[str, Points]:
-    """Curves of median seconds against a part of the setting, such as "factors", for each contestant."""
-    curves: dict[str, tuple[list[float], list[float]]] = {}
-    for timing in timings:
-        if not timing.failure:
-            x, y = curves.setdefault(timing.contestant, ([], []))
-            x.append(timing.setting[size])
-            y.append(timing.median)
-    return dict(curves)
+def spread(values: Sequence[float], form: str = ".3g") -> str:
+    """Median [least, most] of the rounds; a single one stands alone."""
+    if len(values) == 1:
+        return format(values[0], form)
+    return f"{median(values):{form}} [{min(values):{form}}, {max(values):{form}}]"

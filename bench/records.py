@@ -66,6 +66,16 @@ def machine_record() -> Record:
     }
 
 
+def machine(job: Record) -> Record:
+    """Describe the machine as a task of a worker: with the environment that measurements are made in."""
+    return machine_record()
+
+
+def versions(machine: Record) -> str:
+    """Name the packages that a report is about, each with the version that was measured."""
+    return ", ".join(f"{name} {machine['packages'].get(name) or 'not installed'}" for name in SHOWN_PACKAGES)
+
+
 def write_json(path: Path, record: Record) -> None:
     """Write a record, a line for each flat list of numbers or object; an interrupted write leaves the old file.
 

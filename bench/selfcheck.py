@@ -16,7 +16,8 @@ import scipy.sparse
 from implicit_wmf import row_plan
 
 from .contestants import SEED, CannotExpressError, Ours, make
-from .plan import Objective
+from .lab import Job
+from .objective import Objective
 
 FACTORS = 8
 # CG for as many steps as factors, and more for rounding, is exact; so is iALS++ while one block holds all factors.
@@ -45,9 +46,9 @@ VALUE_TOLERANCE = 5e-6
 Check = dict[str, object]
 
 
-def selfcheck(peers: list[str], threads: int) -> list[Check]:
-    """Return the relative errors of ours and these peers, for every problem and contestant that can express it."""
-    names = EXACT + peers
+def selfcheck(job: Job) -> list[Check]:
+    """Return the relative errors of ours and the job's `peers`, for every problem that a contestant can express."""
+    names, threads = EXACT + job["peers"], job["threads"]
     checks = []
     for objective in OBJECTIVES:
         checks += _first_epochs([name for name in names if name in EXACT + STARTED_PEERS], objective, threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +132,11 @@ def check_counts(
         )
 
 
+def check_events(publication: Publication, events: Events, force: bool) -> None:
+    """Hold all three counts of what was read to what the publisher says."""
+    check_counts(publication, force, lines=len(events), users=len(events.users), items=len(events.items))
+
+
 def complain(message: str, force: bool) -> None:
     """Raise InputError, or only warn under --force."""
     if not force:
@@ -139,14 +144,19 @@ def complain(message: str, force: bool) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def finish(arguments: argparse.Namespace, events: Events, *, binary: bool = False) -> None:
+def finish(arguments: argparse.Namespace, events: Events) -> None:
     """Thin the events out as asked, write them, and say what was kept and where."""
     print(f"{len(events):>12,} lines, {len(events.users):,} users, {len(events.items):,} items read")
     min_rating = getattr(arguments, "min_rating", None)
     kept = thin_out(events, min_value=min_rating, min_user=arguments.min_user, min_item=arguments.min_item)
     if len(kept) != len(events):
         print(f"{len(kept):>12,} lines, {len(kept.users):,} users, {len(kept.items):,} items kept")
-    for path in write_events(kept, arguments.out, binary=binary or min_rating is not None):
+    print_sizes(write_events(kept, arguments.out, binary=min_rating is not None))
+
+
+def print_sizes(paths: Iterable[Path]) -> None:
+    """Say what was written."""
+    for path in paths:
         print(f"{path.stat().st_size / 1e6:>12,.1f} MB in {path}")
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse
+from _lines import LineFormat
+from _source import Source
 from numpy.typing import NDArray
 
 from implicit_wmf.errors import InputError, MissingExtraError
@@ -133,6 +135,17 @@ class Collector:
         place = np.empty(len(ids), dtype=np.int32)
         place[order] = np.arange(len(ids), dtype=np.int32)
         return ids[order], place[codes]
+
+
+def collect(source: Source, name: str, form: LineFormat) -> Events:
+    """Return the lines of a file as they stand there: user, item, value and, where there is a fourth field, time."""
+    value, *timed = [field.name for field in form.fields[2:]]
+    collector = Collector(value, timed=bool(timed))
+    columns = dict(zip(("user", "item", "value", "seconds"), (field.name for field in form.fields), strict=False))
+    with source.open(name) as stream:
+        for block in form.read(stream, name):
+            collector.add(**{column: block[field] for column, field in columns.items()})
+    return collector.events()
 
 
 def refuse_repeats(events: Events, name: str) -> None:

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from _command import Publication, check_counts, finish, open_source, parser_of, run
-from _events import Collector, Events
+from _command import Publication, check_events, finish, open_source, parser_of, run
+from _events import collect
 from _lines import Field, LineFormat
 from _source import NoSuchFileError, Source
 
@@ -41,15 +41,6 @@ ARTISTS = LineFormat(
 )
 
 
-def read_plays(source: Source) -> Events:
-    """Return the plays as they stand in the file."""
-    collector = Collector("plays")
-    with source.open("user_artists.dat") as stream:
-        for block in PLAYS.read(stream, "user_artists.dat"):
-            collector.add(user=block["user"], item=block["item"], value=block["plays"])
-    return collector.events()
-
-
 def read_names(source: Source) -> dict[int, str]:
     """Return the artists' names by id; none where there is no file of them."""
     try:
@@ -64,8 +55,8 @@ def main(command_line: Sequence[str] | None = None) -> None:
     """Read the archive, check it, write OUT and print what it holds."""
     arguments = parser_of(__doc__).parse_args(command_line)
     source = open_source(arguments, PUBLISHED)
-    events = read_plays(source)
-    check_counts(PUBLISHED, arguments.force, lines=len(events), users=len(events.users), items=len(events.items))
+    events = collect(source, "user_artists.dat", PLAYS)
+    check_events(PUBLISHED, events, arguments.force)
     finish(arguments, replace(events, item_names=read_names(source)))
 
 

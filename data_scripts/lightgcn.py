@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from _command import Publication, check_counts, open_source, parser_of, run, test_part
+from _command import Publication, check_counts, open_source, parser_of, print_sizes, run, test_part
 from _events import Events, write_events
 from _source import Source
 from numpy.typing import NDArray
@@ -119,8 +119,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
         print(f"{len(user):>12,} pairs in {part}.txt of {len(users):,} users and {len(items):,} items")
         out: Path = arguments.out
         target = out if part == "train" else test_part(out)
-        for path in write_events(Events(user, item, users, items), target, binary=True):
-            print(f"{path.stat().st_size / 1e6:>12,.1f} MB in {path}")
+        print_sizes(write_events(Events(user, item, users, items), target, binary=True))
 
 
 if __name__ == "__main__":

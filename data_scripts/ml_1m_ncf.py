@@ -29,10 +29,9 @@ from typing import IO
 
 import numpy as np
 import pandas as pd
-from _command import Publication, check_counts, complain, open_source, parser_of, run, test_part
-from _events import Collector, Events, refuse_repeats, write_events, write_whole
+from _command import Publication, check_counts, complain, open_source, parser_of, print_sizes, run, test_part
+from _events import Events, collect, refuse_repeats, write_events, write_whole
 from _lines import Field, LineFormat
-from _source import Source
 from numpy.typing import NDArray
 
 from implicit_wmf.errors import InputError
@@ -59,15 +58,6 @@ POSITIVE = re.compile(rb"\((\d{1,9}),\s?(\d{1,9})\)")
 SHOWN = 60
 
 Table = NDArray[np.int32]
-
-
-def read_train(source: Source) -> Events:
-    """Return the ratings as they stand in the file."""
-    collector = Collector("rating", timed=True)
-    with source.open(TRAIN) as stream:
-        for block in FORM.read(stream, TRAIN):
-            collector.add(user=block["user"], item=block["item"], value=block["rating"], seconds=block["timestamp"])
-    return collector.events()
 
 
 def read_candidates(stream: IO[bytes]) -> Table:
@@ -136,7 +126,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
     """Read both files, check them, write them and print what they hold."""
     arguments = parser_of(__doc__, thinned=False).parse_args(command_line)
     source = open_source(arguments, PUBLISHED)
-    events = read_train(source)
+    events = collect(source, TRAIN, FORM)
     with source.open(TEST, beside=True) as stream:
         candidates = read_candidates(stream)
     check_counts(PUBLISHED, arguments.force, lines=len(events), users=len(events.users))
@@ -149,8 +139,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
     out: Path = arguments.out
     test = test_part(out)
     write_candidates(candidates, test)
-    for path in (*write_events(events, out, binary=True), test):
-        print(f"{path.stat().st_size / 1e6:>12,.1f} MB in {path}")
+    print_sizes([*write_events(events, out, binary=True), test])
 
 
 if __name__ == "__main__":

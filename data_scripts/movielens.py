@@ -22,10 +22,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from _command import Publication, check_counts, finish, open_source, parser_of, run
-from _events import Collector, Events, refuse_repeats
+from _command import Publication, check_events, finish, open_source, parser_of, run
+from _events import collect, refuse_repeats
 from _lines import Field, LineFormat
-from _source import Source
 
 URL = "https://files.grouplens.org/datasets/movielens"
 FIELDS = (
@@ -47,42 +46,16 @@ class Version:
     published: Publication
 
 
-def _version(archive: str, member: str, form: LineFormat, md5: str, *, lines: int, users: int, items: int) -> Version:
-    url = f"{URL}/{archive}.zip"
-    return Version(member, form, Publication(archive, url, {".zip": md5}, lines=lines, users=users, items=items))
-
-
 VERSIONS = {
-    "100k": _version(
-        "ml-100k", "ml-100k/u.data", LineFormat(FIELDS), "0e33842e24a9c977be4e0107933c0723",
-        lines=100_000, users=943, items=1_682,
-    ),
-    "1m": _version(
-        "ml-1m", "ml-1m/ratings.dat", COLONS, "c4d9eecfca2ab87c1945afe126590906",
-        lines=1_000_209, users=6_040, items=3_706,
-    ),
-    "10m": _version(
-        "ml-10m", "ml-10M100K/ratings.dat", COLONS, "ce571fd55effeba0271552578f2648bd",
-        lines=10_000_054, users=69_878, items=10_677,
-    ),
-    "20m": _version(
-        "ml-20m", "ml-20m/ratings.csv", CSV, "cd245b17a1ae2cc31bb14903e1204af3",
-        lines=20_000_263, users=138_493, items=26_744,
-    ),
-    "25m": _version(
-        "ml-25m", "ml-25m/ratings.csv", CSV, "6b51fb2759a8657d3bfcbfc42b592ada",
-        lines=25_000_095, users=162_541, items=59_047,
-    ),
-}  # fmt: skip
-
-
-def read_ratings(source: Source, version: Version) -> Events:
-    """Return the ratings as they stand in the file."""
-    collector = Collector("rating", timed=True)
-    with source.open(version.member) as stream:
-        for block in version.form.read(stream, version.member):
-            collector.add(user=block["user"], item=block["item"], value=block["rating"], seconds=block["timestamp"])
-    return collector.events()
+    name: Version(member, form, Publication(f"ml-{name}", f"{URL}/ml-{name}.zip", {".zip": md5}, *figures))
+    for name, member, form, md5, *figures in (
+        ("100k", "ml-100k/u.data", LineFormat(FIELDS), "0e33842e24a9c977be4e0107933c0723", 100_000, 943, 1_682),
+        ("1m", "ml-1m/ratings.dat", COLONS, "c4d9eecfca2ab87c1945afe126590906", 1_000_209, 6_040, 3_706),
+        ("10m", "ml-10M100K/ratings.dat", COLONS, "ce571fd55effeba0271552578f2648bd", 10_000_054, 69_878, 10_677),
+        ("20m", "ml-20m/ratings.csv", CSV, "cd245b17a1ae2cc31bb14903e1204af3", 20_000_263, 138_493, 26_744),
+        ("25m", "ml-25m/ratings.csv", CSV, "6b51fb2759a8657d3bfcbfc42b592ada", 25_000_095, 162_541, 59_047),
+    )
+}
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
@@ -90,10 +63,8 @@ def main(command_line: Sequence[str] | None = None) -> None:
     arguments = parser_of(__doc__, versions=VERSIONS, rated=True).parse_args(command_line)
     version = VERSIONS[arguments.version]
     source = open_source(arguments, version.published)
-    events = read_ratings(source, version)
-    check_counts(
-        version.published, arguments.force, lines=len(events), users=len(events.users), items=len(events.items)
-    )
+    events = collect(source, version.member, version.form)
+    check_events(version.published, events, arguments.force)
     refuse_repeats(events, version.member)
     finish(arguments, events)
 

@@ -19,10 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from _command import Publication, check_counts, finish, open_source, parser_of, run
-from _events import Collector, Events
+from _command import Publication, check_events, finish, open_source, parser_of, run
+from _events import collect
 from _lines import Field, LineFormat
-from _source import Source
 
 MEMBER = "train_triplets.txt"
 PUBLISHED = Publication(
@@ -36,20 +35,11 @@ PUBLISHED = Publication(
 FORM = LineFormat((Field("user"), Field("item"), Field("plays", "whole", low=1)))
 
 
-def read_plays(source: Source) -> Events:
-    """Return the plays as they stand in the file."""
-    collector = Collector("plays")
-    with source.open(MEMBER) as stream:
-        for block in FORM.read(stream, MEMBER):
-            collector.add(user=block["user"], item=block["item"], value=block["plays"])
-    return collector.events()
-
-
 def main(command_line: Sequence[str] | None = None) -> None:
     """Read the archive, check it, write OUT and print what it holds."""
     arguments = parser_of(__doc__).parse_args(command_line)
-    events = read_plays(open_source(arguments, PUBLISHED))
-    check_counts(PUBLISHED, arguments.force, lines=len(events), users=len(events.users), items=len(events.items))
+    events = collect(open_source(arguments, PUBLISHED), MEMBER, FORM)
+    check_events(PUBLISHED, events, arguments.force)
     finish(arguments, events)
 
 

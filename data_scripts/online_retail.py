@@ -29,7 +29,7 @@ from typing import IO
 
 import numpy as np
 import pandas as pd
-from _command import Publication, check_counts, finish, open_source, parser_of, run
+from _command import Publication, check_counts, finish, open_source, parser_of, print_sizes, run
 from _events import Collector, Events, write_whole
 from _source import Source
 
@@ -276,7 +276,7 @@ def write_tables(tables: dict[str, np.ndarray], out: Path) -> None:
         f"{len(tables['line_product']):>12,} lines kept: {len(np.unique(tables['invoice_customer'])):,} customers, "
         f"{len(tables['product_code']):,} products, {len(tables['invoice_number']):,} invoices"
     )
-    print(f"{out.stat().st_size / 1e6:>12,.1f} MB in {out}")
+    print_sizes([out])
 
 
 if __name__ == "__main__":

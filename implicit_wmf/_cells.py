@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._ids import check_side, plain
+from ._ids import LARGEST_SIDE, check_side, plain
 from .errors import InputError
 
 AGGREGATES = ("sum", "max", "last", "count")
@@ -88,6 +88,49 @@ def data_dtype(dtype: Any) -> np.dtype[Any]:
     return np.dtype(np.float32) if np.result_type(dtype, np.float32) == np.float32 else np.dtype(np.float64)
 
 
+def index_dtype(*counts: int) -> type[np.signedinteger[Any]]:
+    """int32 where it counts as far as each of these, int64 otherwise."""
+    return np.int32 if max(counts) <= LARGEST_SIDE else np.int64
+
+
+def as_dense(matrix: Any) -> Array:
+    """Take what is no sparse matrix as an array of numbers."""
+    if isinstance(matrix, np.ma.MaskedArray):
+        raise InputError("matrix: met a masked array, whose mask would be lost; give matrix.filled(0)")
+    try:
+        array = np.asarray(matrix)
+    except ValueError as error:
+        raise InputError(f"matrix: not a rectangular array of numbers ({error}); give a 2-D array") from error
+    return check_numbers(array, "matrix")
+
+
+def canonical_csr(matrix: Any, shape: tuple[int, int]) -> Any:
+    """Build a fresh canonical CSR of a matrix's cells; one that is canonical already is copied without sorting."""
+    if isinstance(matrix, np.ndarray):
+        rows, columns = np.nonzero(matrix)
+        values = matrix[rows, columns]
+    else:
+        rows, columns, values = cells_of_sparse(matrix)
+    check_finite(check_numbers(values, "matrix"), rows, columns, "matrix")
+    if getattr(matrix, "format", "") == "csr" and is_canonical(matrix.indptr, columns):
+        kind = index_dtype(len(columns))
+        return sparse.csr_array((_as_data(values), columns.astype(kind), np.array(matrix.indptr, kind)), shape=shape)
+    return aggregate_cells(rows, columns, values, shape, "sum", None)[0]
+
+
+def full_csr(matrix: Array) -> Any:
+    """Store every cell of a dense array, whatever its value."""
+    rows, columns = matrix.shape
+    kind = index_dtype(matrix.size)
+    indices, indptr = np.tile(np.arange(columns, dtype=kind), rows), np.arange(rows + 1, dtype=kind) * columns
+    return sparse.csr_array((_as_data(matrix).ravel(), indices, indptr), shape=matrix.shape)
+
+
+def _as_data(values: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return values.astype(data_dtype(values.dtype))
+
+
 def cells_of_sparse(matrix: Any) -> tuple[Array, Array, Array]:
     """Rows, columns and values of a scipy sparse matrix, whose arrays are checked before compiled code sees them."""
     if matrix.format in ("csr", "csc"):
@@ -157,6 +200,25 @@ def is_canonical(indptr: Array, indices: Array) -> bool:
     return bool(rising.all())
 
 
+def checked_csr(matrix: Any) -> Any:
+    """Check that a matrix is canonical CSR of finite floats; return the same cells as read-only arrays.
+
+    Kernels rely on indices that were checked once.
+    """
+    if not isinstance(matrix, sparse.csr_array) or matrix.dtype not in (np.float32, np.float64):
+        raise InputError(f"matrix: expected a float csr_array, met {type(matrix).__name__}; use from_matrix")
+    check_shape(matrix.shape, "matrix.shape")
+    indptr, indices, values = check_compressed(matrix, "csr")
+    if not len(matrix.data) == len(matrix.indices) == len(values) or not is_canonical(indptr, indices):
+        raise InputError("matrix: not canonical (unsorted columns, duplicates or slack); use from_matrix")
+    if not np.isfinite(values).all():
+        check_finite(values, *cells_of_sparse(matrix)[:2], "matrix")
+    parts = [part.view() for part in (matrix.data, matrix.indices, matrix.indptr)]
+    for part in parts:
+        part.flags.writeable = False
+    return sparse.csr_array(tuple(parts), shape=matrix.shape, copy=False)
+
+
 def aggregate_cells(
     rows: Array, columns: Array, values: Array, shape: tuple[int, int], how: str, timestamps: Array | None
 ) -> tuple[Any, Array | None]:
@@ -169,12 +231,12 @@ def aggregate_cells(
     pairs = keys[starts]
     latest = None if timestamps is None else _reduce(np.maximum, timestamps[order], starts)
     data = _aggregate(values, order, starts, how)
-    index_dtype = np.int32 if max(*shape, len(pairs)) < 2**31 else np.int64
+    kind = index_dtype(*shape, len(pairs))
     pair_rows, pair_columns = np.divmod(pairs, shape[1])
-    indptr = np.zeros(shape[0] + 1, dtype=index_dtype)
+    indptr = np.zeros(shape[0] + 1, dtype=kind)
     np.cumsum(np.bincount(pair_rows, minlength=shape[0]), out=indptr[1:])
     _check_overflow(data, pair_rows, pair_columns)
-    return sparse.csr_array((data, pair_columns.astype(index_dtype), indptr), shape=shape), latest
+    return sparse.csr_array((data, pair_columns.astype(kind), indptr), shape=shape), latest
 
 
 def _sort_lines(
@@ -182,7 +244,7 @@ def _sort_lines(
 ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """Lines in order of cell, lines of one cell by time and then as they came; and the sorted cell numbers."""
     # Both sides are below 2**31, so a cell's number fits in int64.
-    keys = rows.astype(np.int64) * shape[1] + columns.astype(np.int64)
+    keys = rows.astype(np.int64, copy=False) * shape[1] + columns.astype(np.int64, copy=False)
     if timestamps is None:
         order = np.argsort(keys, kind="stable")
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ from .errors import InputError
 def take_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series]:
     """Columns of a pandas, polars or Arrow table, by the argument that names each."""
     if isinstance(frame, pd.DataFrame):
-        _check_names(list(frame.columns), wanted)
+        check_names(list(frame.columns), wanted.items())
         return {argument: frame[name] for argument, name in wanted.items()}
     if hasattr(frame, "get_column") and hasattr(frame, "columns"):
         # polars (and narwhals): its own NumPy export needs no pyarrow and is the fastest for text.
-        _check_names(list(frame.columns), wanted)
+        check_names(list(frame.columns), wanted.items())
         return {argument: pd.Series(frame.get_column(name).to_numpy()) for argument, name in wanted.items()}
     if hasattr(frame, "__arrow_c_stream__"):
         return _arrow_columns(frame, wanted)
@@ -34,28 +34,30 @@ def take_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series
 def _arrow_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series]:
     pyarrow, _ = arrow("Reading Arrow tables")
     table = pyarrow.table(frame)
-    _check_names(table.column_names, wanted)
+    check_names(table.column_names, wanted.items())
     return {
         argument: arrow_to_pandas(table.column(name), is_id=argument in ("user", "item"))
         for argument, name in wanted.items()
     }
 
 
-def _check_names(columns: Sequence[Hashable], wanted: dict[str, Hashable]) -> None:
-    for argument, name in wanted.items():
+def check_names(
+    columns: Sequence[Any], wanted: Iterable[tuple[Any, Any]], hint: Callable[[Sequence[Any], Any], str] | None = None
+) -> None:
+    """Refuse names that are not exactly one column's; `wanted` are pairs of what the message begins with and a name."""
+    for place, name in wanted:
         found = columns.count(name)
-        if found == 0:
-            raise InputError(f"{argument}: no column {name!r}; the columns are {spell(columns, limit=50)}")
         if found > 1:
-            raise InputError(f"{argument}: {found} columns are named {name!r}; rename all but one")
+            raise InputError(f"{place}: {found} columns are named {name!r}; rename all but one")
+        if found == 0:
+            shown = (f"{one[:60]}..." if isinstance(one, str) and len(one) > 60 else one for one in columns)
+            more = hint(columns, name) if hint else ""
+            raise InputError(f"{place}: no column {name!r}; the columns are {spell(shown, limit=50)}{more}")
 
 
 def numbers(column: Any, name: str, place: Place) -> NDArray[Any]:
     """Take a column (Series or 1-D array) as finite real numbers, of its own dtype where NumPy has it."""
-    column = column if isinstance(column, pd.Series) else pd.Series(column)
-    missing = np.flatnonzero(column.isna())
-    if missing.size:
-        raise InputError(f"{name}: the value at {place(int(missing[0]))} is missing or NaN; remove the line or fill it")
+    column = _complete(column, name, place, "value", "missing or NaN")
     if not _is_real(column.dtype):
         _refuse_kind(column, name, place)
     values: NDArray[Any] = column.to_numpy()
@@ -66,6 +68,14 @@ def numbers(column: Any, name: str, place: Place) -> NDArray[Any]:
         line = int(infinite[0])
         raise InputError(f"{name}: {plain(values[line])} at {place(line)}; give finite numbers")
     return values
+
+
+def _complete(column: Any, name: str, place: Place, entry: str, lacking: str) -> pd.Series:
+    column = column if isinstance(column, pd.Series) else pd.Series(column)
+    missing = np.flatnonzero(column.isna())
+    if missing.size:
+        raise InputError(f"{name}: the {entry} at {place(int(missing[0]))} is {lacking}; remove the line or fill it")
+    return column
 
 
 def _is_real(dtype: Any) -> bool:
@@ -86,10 +96,7 @@ def _refuse_kind(column: pd.Series, name: str, place: Place) -> None:
 
 def times(column: Any, name: str, place: Place) -> NDArray[Any]:
     """Take a column of timestamps as a numeric or datetime64 array without gaps; time zones are turned to UTC."""
-    column = column if isinstance(column, pd.Series) else pd.Series(column)
-    missing = np.flatnonzero(column.isna())
-    if missing.size:
-        raise InputError(f"{name}: the timestamp at {place(int(missing[0]))} is missing; remove the line or fill it")
+    column = _complete(column, name, place, "timestamp", "missing")
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         column = column.dt.tz_convert(None)
     if column.dtype.kind == "M":

@@ -18,17 +18,7 @@ def best_epoch(history: list[Any]) -> int:
 
 
 def history_frame(history: list[Any]) -> pd.DataFrame:
-    """Make a table of history records: a row an epoch, their fields, and a column for each metric.
-
-    Parameters
-    ----------
-    history : list of EpochRecord or IterationRecord
-
-    Returns
-    -------
-    pandas.DataFrame
-        NaN where a metric was not measured.
-    """
+    """Make a table of history records: a row an epoch, their fields, and a column for each metric, else NaN."""
     return pd.DataFrame(
         [
             {spec.name: getattr(record, spec.name) for spec in fields(record) if spec.name != "validation"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,10 @@ def check_side(size: int, name: str) -> None:
         raise InputError(f"{name}: {size} is more than the {LARGEST_SIDE} that can be numbered; split the data")
 
 
-def make_index(ids: Any, name: str, size: int | None = None) -> pd.Index:
-    """Given ids as a flat Index without missing or repeated ids; ``RangeIndex(size)`` when ``ids`` is None."""
+def make_index(ids: Any, name: str, size: int | None = None) -> pd.Index | None:
+    """Given ids as a flat Index without missing or repeated ids; for None the positions, if their number is known."""
     if ids is None:
-        return pd.RangeIndex(size)
+        return None if size is None else pd.RangeIndex(size)
     index = flat_index(ids, name)
     if size is not None and len(index) != size:
         raise InputError(f"{name}: {len(index)} ids given for {size} {name}; give one id for each")
@@ -63,17 +64,23 @@ def flat_index(ids: Any, name: str) -> pd.Index:
     return index.rename(None)
 
 
+@contextmanager
+def _hashing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except TypeError as error:
+        raise InputError(f"{name}: ids must be hashable ({error}); use numbers, text or tuples") from error
+
+
 def _check_given(index: pd.Index, name: str) -> None:
     check_side(len(index), name)
     missing = np.flatnonzero(index.isna())
     if missing.size:
         raise InputError(f"{name}: the id at position {missing[0]} is missing; remove it or give it a name")
-    try:
+    with _hashing(name):
         if index.dtype == object:
             set(map(hash, index))  # pandas finds no duplicates among lists, and does not complain
         repeated = np.flatnonzero(index.duplicated())
-    except TypeError as error:
-        raise InputError(f"{name}: ids must be hashable ({error}); use numbers, text or tuples") from error
     if repeated.size:
         place = repeated[0]
         raise InputError(f"{name}: the id {plain(index[place])!r} at position {place} was given before; give it once")
@@ -105,10 +112,8 @@ def _factorize(column: pd.Series, name: str) -> tuple[NDArray[np.int64], pd.Inde
             seen = np.maximum(seen, 0)
         return codes.astype(np.int64), column.cat.categories.take(seen)
     values = column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
-    try:
+    with _hashing(name):
         codes, uniques = pd.factorize(values)
-    except TypeError as error:
-        raise InputError(f"{name}: ids must be hashable ({error}); use numbers, text or tuples") from error
     return codes.astype(np.int64, copy=False), _unique_index(uniques)
 
 
@@ -149,7 +154,7 @@ def _check_known(
 
 def locate(index: pd.Index, ids: pd.Index, name: str) -> NDArray[np.int64]:
     """Position in ``index`` of each id, -1 where there is none."""
-    try:
+    with _hashing(name):
         if index.dtype == ids.dtype or (index.dtype.kind == "i" and ids.dtype.kind == "i"):
             return np.asarray(index.get_indexer(ids), dtype=np.int64)
         if ids.dtype == bool:
@@ -157,8 +162,6 @@ def locate(index: pd.Index, ids: pd.Index, name: str) -> NDArray[np.int64]:
         # pandas compares int64 with float64 as floats, so that 2.0**53 finds the id 2**53 + 1; a dict does not.
         table = dict(zip(index.tolist(), range(len(index)), strict=True))
         return np.fromiter((table.get(one, -1) for one in ids.tolist()), dtype=np.int64, count=len(ids))
-    except TypeError as error:
-        raise InputError(f"{name}: ids must be hashable ({error}); use numbers, text or tuples") from error
 
 
 def same_ids(one: pd.Index, other: pd.Index) -> bool:

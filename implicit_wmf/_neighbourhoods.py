@@ -31,12 +31,14 @@ def find_neighbours(
     popularity_exponent: float,
     num_threads: int | None,
 ) -> csr_array:
-    """Find the most similar items of each item; see :class:`implicit_wmf.ItemKNN`.
+    """Find the most similar items of each item.
 
     Parameters
     ----------
     profiles : (users, items) csr_array of float64
         Values above 0; ones where the similarity only looks at who took what.
+    neighbours, similarity, shrinkage, weighting, popularity_exponent, num_threads
+        As in :class:`implicit_wmf.ItemKNN`.
 
     Returns
     -------

@@ -18,8 +18,9 @@ from ._cells import place_of
 from ._csr import rows_of_cells
 from .config import WMFConfig
 from .errors import InputError
-from .weightings import BACKGROUNDS, RAW, WEIGHTINGS, Floats
+from .weightings import BACKGROUNDS, WEIGHTINGS, Floats
 
+SIDES = ("user", "item")
 # Cells whose confidence is computed at a time, in float64.
 _CHUNK = 1 << 20
 
@@ -56,6 +57,7 @@ class StoredCells:
 class WeightedRows:
     """One side's half of the problem: what its row solves need, and the background of both sides."""
 
+    name: str  # of SIDES
     rows: Any  # kernels.rows.Rows
     row_background: Floats  # a0 a_i, (rows,); that of `rows` is 0 where a row has confidences in place of weights
     column_background: Floats  # b_j of the other side, (columns,)
@@ -109,11 +111,10 @@ def weigh(counts: csr_array, config: WMFConfig, confidence: csr_array | None = N
     transposed = stored.transposed()
     user_scale = background_scale("user_background", stored, config)
     item_scale = background_scale("item_background", transposed, config)
-    user_strength, item_strength = config.regularizations
     return Problem(
         stored=stored,
-        users=weigh_rows(stored, user_scale, item_scale, user_strength, config),
-        items=weigh_rows(transposed, item_scale, user_scale, item_strength, config),
+        users=weigh_rows("user", stored, user_scale, item_scale, config),
+        items=weigh_rows("item", transposed, item_scale, user_scale, config),
         config=config,
     )
 
@@ -122,7 +123,7 @@ def stored_cells(counts: csr_array, confidence: csr_array | None, config: WMFCon
     """Take counts, or preferences with confidences, as what is known of the cells that either stores."""
     if confidence is not None:
         return _join(counts, confidence)
-    if config.weighting == RAW:  # a stored 0 removes the cell from the objective
+    if config.zeros_remove:
         positive = (counts.data > 0).astype(counts.dtype)
         return StoredCells(
             csr_array((positive, counts.indices, counts.indptr), shape=counts.shape), np.abs(counts.data)
@@ -199,9 +200,9 @@ class _Numbers(NamedTuple):
 
 
 def weigh_rows(
-    stored: StoredCells, row_scale: Floats, column_scale: Floats, strength: float, config: WMFConfig
+    name: str, stored: StoredCells, row_scale: Floats, column_scale: Floats, config: WMFConfig
 ) -> WeightedRows:
-    """Make one side's rows of backgrounds of mean 1, and of the penalty that `strength` scales."""
+    """Make the rows of the side of this name, of backgrounds of mean 1."""
     dtype = config.factor_dtype
     row_background = config.unobserved_weight * row_scale
     stored, bare = _without_background(stored, row_background, column_scale)
@@ -225,10 +226,10 @@ def weigh_rows(
         follow=targets.coefficient,
         kinds=np.empty(matrix.shape[0], np.uint8),
         background=np.where(bare, 0.0, row_background),
-        regularization=_penalties(total, strength, config),
+        regularization=_penalties(total, config.regularizations[SIDES.index(name)], config),
     )
     kernels.rows.survey_rows(rows, 0, matrix.shape[0])
-    return WeightedRows(rows, row_background, column_scale)
+    return WeightedRows(name, rows, row_background, column_scale)
 
 
 def _without_background(

@@ -80,3 +80,8 @@ class WMFConfig(Config):
             self.regularization if own is None else own for own in (self.user_regularization, self.item_regularization)
         )
         return users, items
+
+    @property
+    def zeros_remove(self) -> bool:
+        """Whether stored zeros remove their cells from the objective, so that those may be recommended."""
+        return self.weighting == RAW

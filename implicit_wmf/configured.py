@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Configured(Generic[ConfigT]):
     def _configure(self, given: dict[str, Any]) -> None:
         """Take the hyper-parameters from the constructor's local variables."""
         names = self._config_type.names()
-        self.config = self._config_type(**{name: given[name] for name in names})  # type: ignore[assignment]
+        self.config = cast(ConfigT, self._config_type(**{name: given[name] for name in names}))
 
     def __repr__(self) -> str:
         changed = []
@@ -36,11 +36,17 @@ class Configured(Generic[ConfigT]):
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Hyper-parameters by name, as scikit-learn's tools expect; `deep` changes nothing."""
+        """Return the hyper-parameters by name, as scikit-learn's tools expect; `deep` changes nothing."""
         return {name: getattr(self.config, name) for name in self.config.names()}
 
     def set_params(self, **params: Any) -> Self:
-        """Change hyper-parameters; what was fitted stays until the next fit."""
+        """Change the hyper-parameters named by `params`; what was fitted stays until the next fit.
+
+        Raises
+        ------
+        InputError
+            For a name that is none, and a value outside its range.
+        """
         unknown = sorted(set(params) - set(self.config.names()))
         if unknown:
             raise InputError(f"no hyper-parameter {unknown[0]!r}; there are {', '.join(self.config.names())}")
@@ -49,5 +55,5 @@ class Configured(Generic[ConfigT]):
 
     @classmethod
     def from_config(cls, config: ConfigT) -> Self:
-        """Make an unfitted model with these hyper-parameters."""
+        """Make an unfitted model with the hyper-parameters of `config`."""
         return cls(**{name: getattr(config, name) for name in config.names()})

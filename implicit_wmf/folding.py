@@ -10,12 +10,12 @@ from scipy.sparse import coo_array, csr_array
 
 from ._cells import check_not_negative
 from ._ids import locate, same_ids, spell
-from .confidence import StoredCells, stored_cells
+from .confidence import SIDES, StoredCells, stored_cells
 from .config import WMFConfig
 from .errors import InputError
 from .factor_model import FactorModel, check_data_shape
 from .interactions import Interactions, as_interactions
-from .new_rows import SIDES, FittedSide
+from .new_rows import FittedSide
 from .pinning import pinned
 
 Array = NDArray[Any]
@@ -69,11 +69,10 @@ class Folding(FactorModel[WMFConfig]):
 
         Parameters
         ----------
-        user_items : (users, k) scipy sparse matrix or array, dense 2-D array, or Interactions
-            A column for each item. Rows are the fitted users; those of Interactions with raw ids are found by their
-            ids.
+        user_items : (users, k) matrix of the same kinds
+            A column for each item. Rows are the fitted users.
         confidence : (users, k) matrix of the same kinds, optional
-            As for `fit`; needed where the model was fitted with confidences.
+            As in `fold_in_users`.
 
         Returns
         -------
@@ -82,12 +81,12 @@ class Folding(FactorModel[WMFConfig]):
         Raises
         ------
         InputError
-            For another number of users, unknown users, and whatever `fit` refuses in data; names the place.
+            As in `fold_in_users`.
         """
         return self._fold_in("item", user_items, confidence)
 
     def transform(self, user_items: Any) -> Array:
-        """Return `fold_in_users` of counts, by the name that scikit-learn's pipelines call."""
+        """Return ``fold_in_users(user_items)``, by the name that scikit-learn's pipelines call."""
         return self.fold_in_users(user_items)
 
     def _fold_in(self, side: str, data: Any, confidence: Any) -> Array:

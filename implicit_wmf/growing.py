@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from . import kernels
-from ._cells import aggregate_cells
+from ._cells import aggregate_cells, index_dtype
 from ._csr import rows_of_cells
 from ._ids import flat_index, locate, spell
-from .confidence import stored_cells
+from .confidence import SIDES, stored_cells
 from .config import WMFConfig
 from .errors import InputError
 from .folding import Folding
 from .interactions import Interactions, as_interactions
-from .new_rows import SIDES, RowSolver, background_scales
+from .new_rows import RowSolver, background_scales
 from .parameters import is_array, whole
 from .persistence import SavedModel
 
@@ -202,9 +202,9 @@ def _add_cells(
         filled[changed], filled[~changed] = theirs, ours[~again]
         return filled
 
-    index_dtype = np.int32 if max(*shape, indptr[-1]) < 2**31 else np.int64
-    indices = fill(known.indices, added.indices).astype(index_dtype, copy=False)
-    matrix = csr_array((fill(known.data, added.data), indices, indptr.astype(index_dtype)), shape=shape)
+    kind = index_dtype(*shape, indptr[-1])
+    indices = fill(known.indices, added.indices).astype(kind, copy=False)
+    matrix = csr_array((fill(known.data, added.data), indices, indptr.astype(kind)), shape=shape)
     return matrix, None if moments is None or latest is None else fill(moments[0], latest)
 
 

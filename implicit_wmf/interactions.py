@@ -14,26 +14,19 @@ from scipy import sparse
 from ._cells import (
     AGGREGATES,
     aggregate_cells,
-    cells_of_sparse,
-    check_compressed,
-    check_finite,
+    as_dense,
+    canonical_csr,
     check_indices,
-    check_numbers,
     check_shape,
-    data_dtype,
-    is_canonical,
+    checked_csr,
+    full_csr,
 )
 from ._columns import numbers, take_columns, times
 from ._ids import Place, make_index, number_ids, positions_of
 from .errors import InputError
 
-
-def _line(position: int) -> str:
-    return f"line {position}"
-
-
-def _position(position: int) -> str:
-    return f"position {position}"
+_line = "line {}".format
+_position = "position {}".format
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,20 +69,11 @@ class Interactions:
     timestamps: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        matrix = self.matrix
-        if not isinstance(matrix, sparse.csr_array) or matrix.dtype not in (np.float32, np.float64):
-            raise InputError(f"matrix: expected a float csr_array, met {type(matrix).__name__}; use from_matrix")
-        check_shape(matrix.shape, "matrix.shape")
-        indptr, indices, values = check_compressed(matrix, "csr")
-        if not len(matrix.data) == len(matrix.indices) == len(values) or not is_canonical(indptr, indices):
-            raise InputError("matrix: not canonical (unsorted columns, duplicates or slack); use from_matrix")
-        if not np.isfinite(values).all():
-            check_finite(values, *cells_of_sparse(matrix)[:2], "matrix")
+        object.__setattr__(self, "matrix", checked_csr(self.matrix))
         for name, index, size in (("users", self.users, self.shape[0]), ("items", self.items, self.shape[1])):
             if not isinstance(index, pd.Index) or len(index) != size:
                 raise InputError(f"{name}: expected a pandas Index of {size} ids, met {type(index).__name__}")
             make_index(index, name, size)
-        object.__setattr__(self, "matrix", _read_only(matrix))
         if self.timestamps is not None and len(times(self.timestamps, "timestamps", _position)) != self.nnz:
             raise InputError(f"timestamps: {len(self.timestamps)} given for {self.nnz} pairs; give one for each")
 
@@ -153,37 +137,32 @@ class Interactions:
             if argument not in wanted:
                 raise InputError(f"{argument}: None given; name the column that holds the {argument} ids")
         columns = take_columns(frame, wanted)
-        return cls._from_columns(columns, wanted, aggregate=aggregate, users=users, items=items, place=_line)
+        given = make_index(users, "users"), make_index(items, "items")
+        return cls._from_columns(columns, wanted, given, aggregate, _line)
 
     @classmethod
     def _from_columns(
         cls,
         columns: dict[str, pd.Series],
         names: Mapping[str, Hashable],
-        *,
+        given: tuple[pd.Index | None, pd.Index | None],
         aggregate: str,
-        users: Any,
-        items: Any,
         place: Place,
     ) -> Interactions:
-        """Columns by argument; ``place`` words where a line is, which files count otherwise than frames."""
+        """Columns by argument, `given` as of `make_index`; files count lines otherwise than frames, in `place`."""
         _check_aggregate(aggregate)
         lines = len(columns["user"])
         if lines == 0:
             raise InputError("frame: the table is empty; give at least one line")
-        given = {"user": users, "item": items}
         called = {argument: f"{argument} column {name!r}" for argument, name in names.items()}
-        codes, indexes = {}, {}
-        for side, ids in given.items():
-            index = None if ids is None else make_index(ids, f"{side}s")
-            codes[side], indexes[side] = number_ids(columns[side], called[side], index, place)
+        rows, users = number_ids(columns["user"], called["user"], given[0], place)
+        positions, items = number_ids(columns["item"], called["item"], given[1], place)
         values: NDArray[Any] = np.ones(lines, dtype=np.float32)
         if "value" in columns:
             values = numbers(columns["value"], called["value"], place)
         moments = times(columns["timestamp"], called["timestamp"], place) if "timestamp" in columns else None
-        shape = (len(indexes["user"]), len(indexes["item"]))
-        matrix, latest = aggregate_cells(codes["user"], codes["item"], values, shape, aggregate, moments)
-        return cls(matrix, indexes["user"], indexes["item"], latest)
+        matrix, latest = aggregate_cells(rows, positions, values, (len(users), len(items)), aggregate, moments)
+        return cls(matrix, users, items, latest)
 
     @classmethod
     def from_matrix(
@@ -215,20 +194,13 @@ class Interactions:
         if isinstance(matrix, pd.DataFrame):
             raise InputError("matrix: met a DataFrame; use from_frame, or give matrix.to_numpy()")
         if not sparse.issparse(matrix):
-            matrix = _dense(matrix)
+            matrix = as_dense(matrix)
         if len(matrix.shape) != 2:
             raise InputError(f"matrix: expected 2 dimensions (users, items), met {len(matrix.shape)}; reshape it")
         shape = check_shape(matrix.shape, "matrix.shape")
-        row_ids, column_ids = make_index(users, "users", shape[0]), make_index(items, "items", shape[1])
-        if isinstance(matrix, np.ndarray) and keep_zeros:
-            return cls(_full(matrix), row_ids, column_ids)
-        if isinstance(matrix, np.ndarray):
-            rows, columns = np.nonzero(matrix)
-            values = matrix[rows, columns]
-        else:
-            rows, columns, values = cells_of_sparse(matrix)
-        check_finite(check_numbers(values, "matrix"), rows, columns, "matrix")
-        return cls(_canonical(matrix, rows, columns, values, shape), row_ids, column_ids)
+        ids = make_index(users, "users", shape[0]), make_index(items, "items", shape[1])
+        full = keep_zeros and isinstance(matrix, np.ndarray)
+        return cls(full_csr(matrix) if full else canonical_csr(matrix, shape), *ids)
 
     @classmethod
     def from_triples(
@@ -272,24 +244,18 @@ class Interactions:
             finite real numbers, missing timestamps, bad ids, sums that overflow, and no line without a shape.
         """
         _check_aggregate(aggregate)
-        given = (
-            make_index(users, "users") if users is not None else None,
-            make_index(items, "items") if items is not None else None,
-        )
-        size = _triple_shape(rows, columns, shape, given)
-        rows, columns = check_indices(rows, "rows", size[0]), check_indices(columns, "columns", size[1])
+        sizes = (None, None) if shape is None else check_shape(shape)
+        rows, users = _numbered(rows, users, sizes[0], ("rows", "users"))
+        columns, items = _numbered(columns, items, sizes[1], ("columns", "items"))
         lines = len(rows)
-        numeric = (
-            np.ones(lines, dtype=np.float32)
-            if values is None
-            else numbers(_flat(values, "values"), "values", _position)
-        )
+        values = np.ones(lines, np.float32) if values is None else numbers(_flat(values, "values"), "values", _position)
         moments = None if timestamps is None else times(_flat(timestamps, "timestamps"), "timestamps", _position)
-        for name, array in (("columns", columns), ("values", numeric), ("timestamps", moments)):
+        for name, array in (("columns", columns), ("values", values), ("timestamps", moments)):
             if array is not None and len(array) != lines:
                 raise InputError(f"{name}: {len(array)} given for {lines} rows; give one for each")
-        matrix, latest = aggregate_cells(rows, columns, numeric, size, aggregate, moments)
-        return cls(matrix, make_index(given[0], "users", size[0]), make_index(given[1], "items", size[1]), latest)
+        shape = check_shape([len(users), len(items)])
+        matrix, latest = aggregate_cells(rows, columns, values, shape, aggregate, moments)
+        return cls(matrix, users, items, latest)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -366,14 +332,6 @@ def as_interactions(data: Any, name: str = "data", *, keep_zeros: bool = False) 
         raise InputError(f"{name}: {error}") from error
 
 
-def _read_only(matrix: Any) -> Any:
-    """View the same cells as read-only arrays: kernels rely on indices that were checked once."""
-    parts = [part.view() for part in (matrix.data, matrix.indices, matrix.indptr)]
-    for part in parts:
-        part.flags.writeable = False
-    return sparse.csr_array(tuple(parts), shape=matrix.shape, copy=False)
-
-
 def _check_aggregate(aggregate: str) -> None:
     if aggregate not in AGGREGATES:
         raise InputError(f"aggregate: {aggregate!r} is unknown; choose one of {', '.join(AGGREGATES)}")
@@ -389,45 +347,10 @@ def _flat(values: Any, name: str) -> Any:
     return array
 
 
-def _dense(matrix: Any) -> NDArray[Any]:
-    if isinstance(matrix, np.ma.MaskedArray):
-        raise InputError("matrix: met a masked array, whose mask would be lost; give matrix.filled(0)")
-    try:
-        return check_numbers(np.asarray(matrix), "matrix")
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"matrix: not a rectangular array of numbers ({error}); give a 2-D array") from error
-
-
-def _canonical(matrix: Any, rows: Any, columns: Any, values: Any, shape: tuple[int, int]) -> Any:
-    """Build a fresh canonical CSR; a matrix that is one already is copied without sorting."""
-    if getattr(matrix, "format", "") == "csr" and is_canonical(matrix.indptr, columns):
-        index_dtype = np.int32 if len(columns) < 2**31 else np.int64
-        with np.errstate(over="ignore"):
-            data = values.astype(data_dtype(values.dtype))
-        return sparse.csr_array((data, columns.astype(index_dtype), np.array(matrix.indptr, index_dtype)), shape=shape)
-    return aggregate_cells(rows, columns, values, shape, "sum", None)[0]
-
-
-def _full(matrix: NDArray[Any]) -> Any:
-    """Store every cell of a dense array; the constructor checks the values."""
-    rows, columns = matrix.shape
-    index_dtype = np.int32 if matrix.size < 2**31 else np.int64
-    with np.errstate(over="ignore"):
-        values = matrix.astype(data_dtype(matrix.dtype)).ravel()
-    indptr = np.arange(rows + 1, dtype=index_dtype) * columns
-    return sparse.csr_array((values, np.tile(np.arange(columns, dtype=index_dtype), rows), indptr), shape=matrix.shape)
-
-
-def _triple_shape(rows: Any, columns: Any, shape: Any, given: tuple[Any, Any]) -> tuple[int, int]:
-    """Return the shape that was given, or the one that the ids and the indices ask for."""
-    if shape is not None:
-        return check_shape(shape)
-    sizes = []
-    for name, indices, ids in (("rows", rows, given[0]), ("columns", columns, given[1])):
-        array = check_indices(indices, name)
-        if ids is None and array.size == 0:
-            raise InputError(f"{name}: empty; give at least one line, or a shape")
-        sizes.append(int(array.max()) + 1 if ids is None else len(ids))
-    return check_shape(sizes)
+def _numbered(indices: Any, ids: Any, size: int | None, names: tuple[str, str]) -> tuple[NDArray[Any], pd.Index]:
+    """Check one side's indices against its ids, or its size, or neither; return them and the ids."""
+    index = make_index(ids, names[1], size)
+    array = check_indices(indices, names[0], None if index is None else len(index))
+    if index is None and array.size == 0:
+        raise InputError(f"{names[0]}: empty; give at least one line, or a shape")
+    return array, pd.RangeIndex(int(array.max()) + 1) if index is None else index

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from . import kernels
-from ._asked import Choice, check_users, choose, list_length
+from ._asked import Choice
 from ._csr import keep_cells
 from ._neighbourhoods import as_rows, find_neighbours, score_pairs, top_items
 from .configured import Configured
@@ -102,13 +102,14 @@ class ItemKNN(Configured[ItemKNNConfig], Recommending):
 
     Raises
     ------
-    InputError
-        From every method, for what it cannot use; the model stays as it was.
-    NotFittedError
-        If nothing was fitted yet.
+    InputError, NotFittedError
+        As in :class:`implicit_wmf.WMF`.
 
     Notes
     -----
+    `recommend` makes scores from `user_items` where they are given. Scores are float64, and items with a score of 0
+    are in no list.
+
     There is nothing to save that a fit of a few seconds does not make again, so there is no `save`.
 
     Examples
@@ -163,7 +164,7 @@ class ItemKNN(Configured[ItemKNNConfig], Recommending):
 
     @property
     def item_similarity(self) -> csr_array:
-        """s_ij, (items, items), stored for neighbours only."""
+        """Similarities s_ij, (items, items), stored for neighbours only."""
         return self._state().similarity
 
     @property
@@ -172,56 +173,13 @@ class ItemKNN(Configured[ItemKNNConfig], Recommending):
         interactions: Interactions = self._state().interactions
         return interactions
 
-    @pinned
-    def recommend(
-        self,
-        users: int | ArrayLike | None = None,
-        N: int = 10,
-        filter_already_liked_items: bool = True,
-        filter_items: Any = None,
-        items: Any = None,
-        *,
-        user_items: Any = None,
+    def _rank(
+        self, rows: NDArray[np.int64] | None, given: csr_array | None, choice: Choice, length: int
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Recommend the N items of highest score to each user; those with a score of 0 never are.
-
-        Parameters
-        ----------
-        users : int or (k,) array of int
-            Row indices (positions, not raw ids). Left out, the rows of `user_items` are users who were not in training.
-        N : int
-            Length of the lists.
-        filter_already_liked_items : bool
-            Leave out what the user has, known negatives included: in the fitted data, or in `user_items`.
-        filter_items : (any,) array of int, or (k, items) sparse matrix; optional
-            Items that are not to be recommended: to anyone, or the stored cells of each user's row.
-        items : (any,) array of int, or (k, items) sparse matrix; optional
-            The only items to choose from: for everyone, or the stored cells of each user's row.
-        user_items : (k, items) sparse matrix, optional
-            What each of the users has now, a row each: scores are made from it.
-
-        Returns
-        -------
-        ids : (k, N) int32 array, or (N,) for one user
-            Best first, ties to the smaller index. Lists that run short end in -1.
-        scores : float64 array of the same shape
-            NaN where the list has ended.
-
-        Raises
-        ------
-        InputError
-            For positions out of range and matrices of another shape; names the place.
-        """
-        length = list_length(N)
-        rows, given = check_users(users, user_items, self._state().interactions.shape)
+        """Rank by what is `given` for users, or else by what they have in the fitted data."""
         state = self._state()
         profiles = state.profiles[rows] if given is None else _profiles(given, state.config)
-        seen = None
-        if filter_already_liked_items:
-            seen = self._liked(rows) if given is None else given
-        choice = _kernel_choice(profiles.shape, choose(profiles.shape, seen, items, filter_items))
-        ids, scores = top_items(profiles, state.similarity, choice, length, self._threads())
-        return (ids[0], scores[0]) if users is not None and np.ndim(users) == 0 else (ids, scores)
+        return top_items(profiles, state.similarity, _kernel_choice(profiles.shape, choice), length, self._threads())
 
     @pinned
     def score(self, users: int | ArrayLike, items: int | ArrayLike) -> Any:
@@ -230,7 +188,7 @@ class ItemKNN(Configured[ItemKNNConfig], Recommending):
         Parameters
         ----------
         users, items : int or array of int
-            Positions, not raw ids, broadcast together: ``score(users[:, None], items)`` is a table of all pairs.
+            As in :meth:`implicit_wmf.WMF.score`.
 
         Returns
         -------
@@ -239,7 +197,7 @@ class ItemKNN(Configured[ItemKNNConfig], Recommending):
         Raises
         ------
         InputError
-            For positions out of range, and shapes that do not broadcast; names the argument and the place.
+            As in :meth:`implicit_wmf.WMF.score`.
         """
         state = self._state()
         rows, columns = check_pairs(users, items, state.interactions.shape)

@@ -219,12 +219,12 @@ class WMF(Explaining, Growing):
         weights = None if confidence is None else as_confidence(confidence, interactions)
         watch = Watch(
             interactions, validation=validation, metric=metric, patience=patience, validate_every=validate_every,
-            time_budget=time_budget, callback=callback, removes=Removes(weights, zeros=config.weighting == "raw"),
+            time_budget=time_budget, callback=callback, removes=Removes(weights, zeros=config.zeros_remove),
         )  # fmt: skip
         problem = weigh(interactions.matrix, config, weights)
         start = initial_factors(interactions.shape, config)
         self._follow(
-            epochs(problem, start, config, track_loss=track_loss),
+            epochs(problem, start, track_loss=track_loss),
             start,
             lambda reached, history: SavedModel(config, reached[0], reached[1], interactions, history, weights),
             watch,

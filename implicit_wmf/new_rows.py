@@ -6,7 +6,7 @@ The other side's factors are rotated to the eigenbasis of their Gram matrix, as 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from . import kernels
-from .confidence import StoredCells, background_scale, stored_cells, weigh_rows
+from .confidence import SIDES, StoredCells, background_scale, stored_cells, weigh_rows
 from .config import WMFConfig
 from .errors import InputError
 from .persistence import SavedModel
@@ -25,7 +25,6 @@ from .weightings import BACKGROUNDS, Floats, Scheme
 
 Array = NDArray[Any]
 
-SIDES = ("user", "item")
 # Where cells are few, or fewer than one in so many columns, only their columns are rotated: to find them is a sort.
 _SPARSE = 8
 
@@ -45,8 +44,7 @@ class RowSolver:
     """
 
     def __init__(self, side: str, fixed: Array, column_scale: Floats, config: WMFConfig) -> None:
-        self._strength = config.regularizations[SIDES.index(side)]
-        self._config = replace(config, solver="exact")
+        self._side, self._config = side, config
         self._fixed = fixed
         self._column_scale = column_scale
         self._whole: Array | None = None  # all columns, rotated, once they were needed
@@ -61,18 +59,19 @@ class RowSolver:
         InputError
             If a confidence overflows the precision of the factors, or a row has no finite solution; names the row.
         """
-        side = weigh_rows(stored, row_scale, self._column_scale, self._strength, self._config)
+        side = weigh_rows(self._side, stored, row_scale, self._column_scale, self._config)
         # to find the BLAS libraries takes longer than one user's solution, whose products BLAS does not share out
         few = max(len(row_scale), side.rows.indices.size) <= BLAS_ROWS
         with nullcontext() if few else single_threaded_blas():
             fixed, rows = self._rotated(side.rows)
-            plan = SidePlan(side.row_sizes, side.rows.kinds, self._config)
+            plan = SidePlan(side.row_sizes, side.rows.kinds, self._config.factors, fixed.dtype)
             solved: Array = kernels.jit.aligned((len(row_scale), self._fixed.shape[1]), fixed.dtype)
             failed = solve_side(rows, plan, fixed, self._spectrum, solved, self._config.num_threads)
             if failed >= 0:
+                strength = self._config.regularizations[SIDES.index(self._side)]
                 raise InputError(
                     f"row {failed} has no finite solution in {solved.dtype}: scale its values to moderate sizes, or "
-                    f"fit with more regularization (now {self._strength:g}) or dtype='float64'"
+                    f"fit with more regularization (now {strength:g}) or dtype='float64'"
                 )
             rotate(solved, solved, self._vectors.T, self._config)
         return solved

@@ -153,11 +153,22 @@ class Config:
 
     def snapshot(self) -> Self:
         """Return the same with arrays that nobody else can change."""
-        values = {name: getattr(self, name) for name in self.names()}
-        arrays = {name: np.array(value, dtype=np.float64) for name, value in values.items() if is_array(value)}
+        arrays = {name: np.array(value, dtype=np.float64) for name, value in vars(self).items() if is_array(value)}
         for array in arrays.values():
             array.flags.writeable = False
         return replace(self, **arrays)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the values by name as files hold them: plain Python, float64 arrays, and generators, which stay."""
+        values = dict(vars(self))
+        if "dtype" in values:
+            values["dtype"] = self.factor_dtype.name
+        for name, value in values.items():
+            if is_array(value):
+                values[name] = np.asarray(value, dtype=np.float64)
+            elif isinstance(value, np.generic):
+                values[name] = value.item()
+        return values
 
     @property
     def factor_dtype(self) -> np.dtype[Any]:

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ._folders import write_bytes, writing_folder
+from ._stored_arrays import read_array, write_array
 from ._stored_ids import Arrays, pack_ids, unpack_ids
 from .errors import InputError
 from .interactions import Interactions
-from .parameters import Config, is_array
+from .parameters import Config
 
 FORMAT = "implicit_wmf model"
 FORMAT_VERSION = 2
@@ -32,9 +33,8 @@ READABLE_VERSIONS = (1, 2)
 MANIFEST = "model.json"
 
 _EXTRA = "extra_"
+_PARTS = ("values", "indices", "indptr")  # of a matrix, in scipy's order
 _FACTORS = ("user_factors.npy", "item_factors.npy")
-_CHUNK = 1 << 22
-_HEAD = 256  # bytes of a file that hold its .npy header, checked even where the rest is left on disk
 
 PathLike = str | os.PathLike[str]
 
@@ -113,14 +113,14 @@ def save_model(path: PathLike, kind: ModelKind, model: SavedModel) -> None:
     arrays, ids = _arrays(model)
     config = _config_to_json(model.config, arrays)
     with writing_folder(target) as folder:
-        files = {f"{name}.npy": _write_array(folder / f"{name}.npy", array) for name, array in arrays.items()}
+        files = {f"{name}.npy": write_array(folder / f"{name}.npy", array) for name, array in arrays.items()}
         manifest = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "model": kind.name,
             "config": config,
             "ids": ids,
-            "history": [_record_to_json(record) for record in model.history],
+            "history": [_to_json(asdict(record)) for record in model.history],
             "files": files,
         }
         manifest["crc32"] = _manifest_checksum(manifest)
@@ -130,43 +130,19 @@ def save_model(path: PathLike, kind: ModelKind, model: SavedModel) -> None:
 def _arrays(model: SavedModel) -> tuple[Arrays, dict[str, Any]]:
     """All arrays by the name of their file, and the descriptions of the ids."""
     data = model.interactions
-    arrays: Arrays = {
-        "user_factors": model.user_factors,
-        "item_factors": model.item_factors,
-        "interactions_indptr": data.matrix.indptr,
-        "interactions_indices": data.matrix.indices,
-        "interactions_values": data.matrix.data,
-    }
+    arrays: Arrays = {"user_factors": model.user_factors, "item_factors": model.item_factors}
+    for name, matrix in (("interactions", data.matrix), ("confidence", model.confidence)):
+        if matrix is not None:
+            parts = (matrix.data, matrix.indices, matrix.indptr)
+            arrays |= {f"{name}_{part}": array for part, array in zip(_PARTS, parts, strict=True)}
     if data.timestamps is not None:
         arrays["interactions_timestamps"] = data.timestamps
-    if model.confidence is not None:
-        arrays["confidence_indptr"] = model.confidence.indptr
-        arrays["confidence_indices"] = model.confidence.indices
-        arrays["confidence_values"] = model.confidence.data
     arrays |= {f"{_EXTRA}{name}": array for name, array in model.extra.items()}
     ids = {}
     for name, index in (("users", data.users), ("items", data.items)):
-        ids[name], parts = pack_ids(name, index)
-        arrays |= {f"{name}_{part}": array for part, array in parts.items()}
+        ids[name], packed = pack_ids(name, index)
+        arrays |= {f"{name}_{part}": array for part, array in packed.items()}
     return arrays, ids
-
-
-def _write_array(path: Path, array: NDArray[Any]) -> dict[str, int]:
-    with path.open("wb") as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    return {"bytes": path.stat().st_size, "crc32": _checksum(path), "head_crc32": _checksum(path, _HEAD)}
-
-
-def _checksum(path: Path, limit: int | None = None) -> int:
-    with path.open("rb") as file:
-        if limit is not None:
-            return zlib.crc32(file.read(limit))
-        checksum = 0
-        while chunk := file.read(_CHUNK):
-            checksum = zlib.crc32(chunk, checksum)
-    return checksum
 
 
 def _manifest_checksum(manifest: dict[str, Any]) -> int:
@@ -176,35 +152,23 @@ def _manifest_checksum(manifest: dict[str, Any]) -> int:
 
 def _config_to_json(config: Config, arrays: Arrays) -> dict[str, Any]:
     """Hyper-parameters as JSON; those that are arrays join the arrays, and their file stands for them."""
-    values = {name: getattr(config, name) for name in config.names()}
-    if "dtype" in values:
-        values["dtype"] = config.factor_dtype.name
+    values = config.plain()
     for name, value in values.items():
         if isinstance(value, np.random.Generator):
             values[name] = None  # a generator has moved on since; its state would not repeat the fit
-        elif isinstance(value, np.generic):
-            values[name] = value.item()
-        elif is_array(value):
-            arrays[f"config_{name}"] = np.asarray(value, dtype=np.float64)
+        elif isinstance(value, np.ndarray):
+            arrays[f"config_{name}"] = value
             values[name] = {"file": f"config_{name}.npy"}
     return values
 
 
-def _record_to_json(record: Any) -> dict[str, Any]:
-    """Numbers as they are; JSON has no NaN, which becomes null, and no infinity, which becomes text."""
-    return {name: _to_json(value) for name, value in asdict(record).items() if value != {}}
-
-
 def _to_json(value: Any) -> Any:
+    """Numbers as they are; JSON has no NaN, which becomes null, and no infinity, which becomes text."""
     if isinstance(value, dict):
-        return {name: _to_json(number) for name, number in value.items()}
+        return {name: _to_json(number) for name, number in value.items() if number != {}}
     if math.isnan(value):
         return None
     return value if math.isfinite(value) else str(value)
-
-
-def _record_from_json(values: dict[str, Any], record_type: type[Any]) -> Any:
-    return record_type(**{name: _from_json(value) for name, value in values.items()})
 
 
 def _from_json(value: Any) -> Any:
@@ -232,10 +196,13 @@ def load_model(path: PathLike, kind: ModelKind, *, mmap: bool = False) -> SavedM
     if name != kind.name:
         raise InputError(f"the saved model {folder} is a {name}, not a {kind.name}: load it with {name}.load")
     try:
-        arrays = {name: _read_array(folder / name, about, mmap) for name, about in manifest["files"].items()}
+        arrays = {
+            name: read_array(folder / name, about, mmap=mmap, whole=not mmap or name not in _FACTORS)
+            for name, about in manifest["files"].items()
+        }
         config = _config_from_json(manifest["config"], kind.config_type, arrays, manifest["format_version"])
         interactions = _interactions(manifest["ids"], arrays)
-        history = [_record_from_json(record, kind.record_type) for record in manifest["history"]]
+        history = [kind.record_type(**_from_json(record)) for record in manifest["history"]]
         extra = {file[len(_EXTRA) : -4]: array for file, array in arrays.items() if file.startswith(_EXTRA)}
         model = SavedModel(
             config, *_factors(arrays, config, interactions), interactions, history, _confidence(arrays, interactions),
@@ -279,18 +246,6 @@ def _config_from_json(values: dict[str, Any], config_type: type[Config], arrays:
     )
 
 
-def _read_array(path: Path, about: dict[str, int], mmap: bool) -> NDArray[Any]:
-    if not path.is_file():
-        raise ValueError(f"{path.name} is missing")
-    if path.stat().st_size != about["bytes"]:
-        raise ValueError(f"{path.name} has {path.stat().st_size} bytes where {about['bytes']} were written")
-    head_only = mmap and path.name in _FACTORS
-    if _checksum(path, _HEAD if head_only else None) != about["head_crc32" if head_only else "crc32"]:
-        raise ValueError(f"{path.name} has other contents than were written (checksum)")
-    array: NDArray[Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    return array
-
-
 def _factors(arrays: Arrays, config: Config, interactions: Interactions) -> tuple[NDArray[Any], NDArray[Any]]:
     users, items = (arrays[name] for name in _FACTORS)
     width = users.shape[-1]
@@ -302,11 +257,14 @@ def _factors(arrays: Arrays, config: Config, interactions: Interactions) -> tupl
 
 
 def _confidence(arrays: Arrays, interactions: Interactions) -> csr_array | None:
-    parts = [arrays.get(f"confidence_{part}.npy") for part in ("values", "indices", "indptr")]
-    if parts[0] is None:
+    if f"confidence_{_PARTS[0]}.npy" not in arrays:
         return None
-    matrix = csr_array(tuple(parts), shape=interactions.shape, copy=False)
+    matrix = _matrix("confidence", arrays, interactions.shape)
     return Interactions(matrix, interactions.users, interactions.items).matrix
+
+
+def _matrix(name: str, arrays: Arrays, shape: tuple[int, int]) -> csr_array:
+    return csr_array(tuple(arrays[f"{name}_{part}.npy"] for part in _PARTS), shape=shape, copy=False)
 
 
 def _interactions(ids: dict[str, Any], arrays: Arrays) -> Interactions:
@@ -316,7 +274,6 @@ def _interactions(ids: dict[str, Any], arrays: Arrays) -> Interactions:
         return unpack_ids(ids[name], parts)
 
     users, items = unpack("users"), unpack("items")
-    indptr, indices, values = (arrays[f"interactions_{part}.npy"] for part in ("indptr", "indices", "values"))
-    matrix = csr_array((values, indices, indptr), shape=(len(users), len(items)), copy=False)
+    matrix = _matrix("interactions", arrays, (len(users), len(items)))
     # The constructor checks the indices, which kernels follow without looking, even when the rest stays on disk.
     return Interactions(matrix, users, items, arrays.get("interactions_timestamps.npy"))

@@ -40,10 +40,8 @@ class MostPopular(FactorModel[MostPopularConfig]):
 
     Raises
     ------
-    InputError
-        From every method, for what it cannot use; the model stays as it was.
-    NotFittedError
-        If nothing was counted yet.
+    InputError, NotFittedError
+        As in :class:`implicit_wmf.WMF`.
 
     Examples
     --------

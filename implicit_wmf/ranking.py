@@ -80,6 +80,8 @@ def recommend(
         Length of the lists.
     allowed : (users, items) csr_array, optional
         The only items of each user, in place of the catalogue's; indices sorted, without duplicates.
+    num_threads : int, optional
+        By default every core.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from . import ranking
-from ._asked import check_users, choose, list_length
+from ._asked import Choice, check_users, choose, list_length
 from ._csr import drop_cells, keep_cells
 from ._ids import locate, wanted_ids
 from .errors import InputError
@@ -45,8 +45,8 @@ class Recommending:
 
     def _without_zeros(self, cells: csr_array) -> csr_array:
         """Leave out stored zeros where they remove their cells from the objective."""
-        raw = getattr(self._state().config, "weighting", None) == "raw"
-        return keep_cells(cells, cells.data != 0) if raw else cells
+        removes = getattr(self._state().config, "zeros_remove", False)
+        return keep_cells(cells, cells.data != 0) if removes else cells
 
     def _vectors_of(self, user_items: csr_array) -> Array:
         """Vectors of users who were not in training, from what they have."""
@@ -96,35 +96,31 @@ class Recommending:
             For positions out of range and matrices of another shape; names the place.
         """
         length = list_length(N)
-        rows, given, (vectors, item_vectors) = self._users(users, user_items)
+        shape = self._state().interactions.shape
+        rows, given = check_users(users, user_items, shape)
         seen = None
         if filter_already_liked_items:
-            seen = self._liked(rows) if given is None else given
-        choice = choose((len(vectors), len(item_vectors)), seen, items, filter_items)
-        ids, scores = ranking.recommend(
-            vectors,
-            self._catalogue_of(item_vectors, choice.candidates),
-            choice.seen,
-            N=length,
-            allowed=choice.own,
-            num_threads=self._threads(),
-        )
+            seen = self._liked(rows) if given is None else self._without_zeros(given)
+        count = rows.size if given is None else given.shape[0]
+        choice = choose((count, shape[1]), seen, items, filter_items)
+        ids, scores = self._rank(None if users is None else rows, given, choice, length)
         return (ids[0], scores[0]) if users is not None and np.ndim(users) == 0 else (ids, scores)
+
+    def _rank(
+        self, rows: NDArray[np.int64] | None, given: csr_array | None, choice: Choice, length: int
+    ) -> tuple[Array, Array]:
+        """Rank for users at these positions, or for new ones (None) who have what is `given`."""
+        if rows is None:
+            vectors, items = self._vectors_of(given), self._state().item_factors
+        else:
+            vectors, items = self._scoring_factors(rows)
+        catalogue = self._catalogue_of(items, choice.candidates)
+        return ranking.recommend(
+            vectors, catalogue, choice.seen, N=length, allowed=choice.own, num_threads=self._threads()
+        )
 
     def _threads(self) -> int | None:
         return getattr(self.config, "num_threads", None)
-
-    def _users(
-        self, users: int | ArrayLike | None, user_items: Any
-    ) -> tuple[NDArray[np.int64], csr_array | None, tuple[Array, Array]]:
-        """Return positions of users (none, if they are new), the cells given for them, and vectors to score with."""
-        state = self._state()
-        rows, given = check_users(users, user_items, (len(state.user_factors), len(state.item_factors)))
-        if given is None:
-            return rows, None, self._scoring_factors(rows)
-        new = users is None
-        factors = (self._vectors_of(given), state.item_factors) if new else self._scoring_factors(rows)
-        return rows, self._without_zeros(given), factors
 
     def _catalogue_of(self, vectors: Array, candidates: NDArray[np.int32] | None) -> Catalogue:
         """Prepare the items to choose from; all of them are kept for the next question."""
@@ -170,28 +166,27 @@ class Recommending:
         data = self._state().interactions
         length = min(list_length(N), data.shape[1])
         if user_ids is None:
-            return self._frame(
-                data.users, *self.recommend(np.arange(data.shape[0]), length, filter_already_liked_items)
-            )
+            lists = self.recommend(np.arange(data.shape[0]), length, filter_already_liked_items)
+            return lists_frame(data.users, data.items, lists)
         if unknown == "error":
             rows = data.user_indices(user_ids)
-            return self._frame(data.users.take(rows), *self.recommend(rows, length, filter_already_liked_items))
+            lists = self.recommend(rows, length, filter_already_liked_items)
+            return lists_frame(data.users.take(rows), data.items, lists)
         asked = wanted_ids(user_ids, "users")
         rows = locate(data.users, asked, "users")
         popular, counts = ranking.most_popular(data.matrix, length)
         ids, scores = np.tile(popular, (rows.size, 1)), np.tile(counts, (rows.size, 1))
         known = rows >= 0
         ids[known], scores[known] = self.recommend(rows[known], length, filter_already_liked_items)
-        return self._frame(asked, ids, scores)
+        return lists_frame(asked, data.items, (ids, scores))
 
-    def _frame(self, users: pd.Index, ids: Array, scores: Array) -> pd.DataFrame:
-        found = ids >= 0
-        positions, ranks = np.nonzero(found)
-        return pd.DataFrame(
-            {
-                "user": users.take(positions),
-                "item": self._state().interactions.items.take(ids[found]),
-                "rank": ranks + 1,
-                "score": scores[found],
-            }
-        )
+
+def lists_frame(
+    asked: pd.Index, listed: pd.Index, lists: tuple[Array, Array], names: tuple[str, str] = ("user", "item")
+) -> pd.DataFrame:
+    """Make a table of lists of positions: the id each is for, the ids at its positions, rank (from 1) and score."""
+    ids, scores = lists
+    found = ids >= 0
+    rows, ranks = np.nonzero(found)
+    columns = (asked.take(rows), listed.take(ids[found]), ranks + 1, scores[found])
+    return pd.DataFrame(dict(zip((*names, "rank", "score"), columns, strict=True)))

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .config import WMFConfig
 
 Floats = NDArray[np.float64]
 
@@ -64,8 +63,17 @@ class SidePlan:
         Of the last sweep: the share of the rows with targets that were solved exactly, the mean steps of the others.
     """
 
-    def __init__(self, row_sizes: NDArray[np.int64], kinds: NDArray[np.uint8], config: WMFConfig) -> None:
-        self._config = config
+    def __init__(
+        self,
+        row_sizes: NDArray[np.int64],
+        kinds: NDArray[np.uint8],
+        factors: int,
+        dtype: np.dtype[Any],
+        *,
+        solver: str = "exact",
+        cg_steps: int = 0,
+    ) -> None:
+        self._solver, self._cg_steps = solver, float(cg_steps)
         # costs depend on the number of cells and the kind alone, of which there are few different pairs
         pairs, place = np.unique(row_sizes * 4 + kinds, return_inverse=True)
         sizes, kind = np.divmod(pairs, 4)
@@ -73,8 +81,8 @@ class SidePlan:
         self._rows = np.bincount(self._place)
         self._empty = kind == kernels.rows.EMPTY
         self._group = np.frexp(sizes.astype(np.float64))[1]
-        tile = kernels.jit.VECTOR_BYTES // config.factor_dtype.itemsize
-        width = -(-config.factors // tile) * tile
+        tile = kernels.jit.VECTOR_BYTES // dtype.itemsize
+        width = -(-factors // tile) * tile
         self._exact_cost = exact_cost(sizes, width, kind == kernels.rows.ANY)
         self._step_cost = step_cost(sizes, width)
         self._expected = np.full(_GROUPS, _FIRST_GUESS)
@@ -84,7 +92,7 @@ class SidePlan:
 
     def _prepare(self) -> None:
         """Choose for the sweep to come."""
-        self.tolerance = TOLERANCE / max(1, self._sweeps) if self._config.solver == "auto" else 0.0
+        self.tolerance = TOLERANCE / max(1, self._sweeps) if self._solver == "auto" else 0.0
         iterated = (_BEGIN + self._likely_steps()) * self._step_cost
         allowed = np.where((iterated < self._exact_cost) & ~self._empty, self._allowed_steps(), 0)
         self._allowed_by_pair = allowed.astype(np.uint16)
@@ -93,16 +101,16 @@ class SidePlan:
         self.work = np.minimum(iterated, self._exact_cost)[self._place]
 
     def _likely_steps(self) -> Floats:
-        if self._config.solver == "cg":
-            return np.full(self._rows.shape, float(self._config.cg_steps))
-        if self._config.solver == "exact" or self._rows @ self._exact_cost < _WORTHWHILE:
+        if self._solver == "cg":
+            return np.full(self._rows.shape, self._cg_steps)
+        if self._solver == "exact" or self._rows @ self._exact_cost < _WORTHWHILE:
             return np.full(self._rows.shape, np.inf)
         return np.asarray(self._expected[self._group])
 
     def _allowed_steps(self) -> Floats:
         """Allow a row the steps that take as long as solving it exactly."""
-        if self._config.solver == "cg":
-            return np.full(self._rows.shape, float(self._config.cg_steps))
+        if self._solver == "cg":
+            return np.full(self._rows.shape, self._cg_steps)
         return np.clip(np.ceil(self._exact_cost / self._step_cost), 1, 1000)
 
     @property

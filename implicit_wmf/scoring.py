@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .pinning import pinned
 from .recommending import Recommending
 
 Positions = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 # Pairs whose factors are gathered at a time.
 _CHUNK = 1 << 16
@@ -50,15 +52,12 @@ class Scoring(Recommending):
         >>> model.score([0, 1], [2, 0]).tolist()
         [2.0, 1.0]
         """
-        state = self._state()
-        rows, columns = check_pairs(users, items, (len(state.user_factors), len(state.item_factors)))
-        out = np.empty(rows.shape)
-        flat, row, column = out.reshape(-1), rows.reshape(-1), columns.reshape(-1)
-        for begin in range(0, flat.size, _CHUNK):
-            span = slice(begin, begin + _CHUNK)
-            vectors, item_vectors = self._scoring_factors(row[span])
-            flat[span] = np.einsum("tk,tk->t", vectors, item_vectors[column[span]], dtype=np.float64)
-        return out if out.ndim else float(out)
+
+        def score(row: Positions, column: Positions) -> Floats:
+            vectors, item_vectors = self._scoring_factors(row)
+            return np.asarray(np.einsum("tk,tk->t", vectors, item_vectors[column], dtype=np.float64))
+
+        return score_in_chunks(users, items, self._state().interactions.shape, score)
 
     @pinned
     def rank_counts(self, users: ArrayLike, targets: Any, seen: Any = None) -> tuple[Positions, Positions]:
@@ -97,11 +96,25 @@ class Scoring(Recommending):
         >>> higher.tolist(), equal.tolist()
         ([0], [0])
         """
-        rows = check_positions("users", users, len(self._state().user_factors))
-        shape = (rows.size, len(self._state().item_factors))
+        fitted = self._state().interactions.shape
+        rows = check_positions("users", users, fitted[0])
+        shape = (rows.size, fitted[1])
         wanted = check_cells("targets", targets, shape)
         known = None if seen is None else check_cells("seen", seen, shape)
         return target_ranks.rank_counts(*self._scoring_factors(rows), wanted, known, self._threads())
+
+
+def score_in_chunks(
+    users: ArrayLike, items: ArrayLike, shape: tuple[int, int], score: Callable[[Positions, Positions], Floats]
+) -> Any:
+    """Score pairs of positions below `shape`, broadcast together, by a function of two 1-D arrays of them."""
+    rows, columns = check_pairs(users, items, shape)
+    out = np.empty(rows.shape)
+    flat, row, column = out.reshape(-1), rows.reshape(-1), columns.reshape(-1)
+    for begin in range(0, flat.size, _CHUNK):
+        span = slice(begin, begin + _CHUNK)
+        flat[span] = score(row[span], column[span])
+    return out if out.ndim else float(out)
 
 
 def check_pairs(users: ArrayLike, items: ArrayLike, shape: tuple[int, int]) -> tuple[Positions, Positions]:

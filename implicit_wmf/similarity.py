@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,22 +14,12 @@ from ._asked import check_positions, list_length, select_candidates
 from .errors import InputError
 from .pinning import pinned
 from .ranking import Catalogue
-from .recommending import Recommending
+from .recommending import Recommending, lists_frame
 
 Array = NDArray[Any]
 
 METRICS = ("cosine", "dot")
 _ROWS = 1 << 14  # normalised at a time, in float64
-
-
-class _Names(NamedTuple):
-    """What a side's arguments are called."""
-
-    asked: str
-    denied: str
-
-
-_NAMES = {"item": _Names("items", "filter_items"), "user": _Names("users", "filter_users")}
 
 
 class Similar(Recommending):
@@ -106,14 +96,12 @@ class Similar(Recommending):
         ----------
         users : int or (k,) array of int
             Positions, not raw ids.
-        N, metric, candidates, include_self
+        N, metric, filter_users, candidates, include_self
             As in `similar_items`, of users.
-        filter_users : (any,) array of int, optional
-            Users who are to appear in no list.
 
         Returns
         -------
-        ids, scores
+        ids, scores : arrays
             As in `similar_items`.
 
         Raises
@@ -148,24 +136,37 @@ class Similar(Recommending):
         """
         known = self._state().interactions.items
         rows = np.arange(len(known)) if item_ids is None else self._state().interactions.item_indices(item_ids)
-        return _frame("item", known, rows, self.similar_items(rows, N, metric=metric, include_self=include_self))
+        lists = self.similar_items(rows, N, metric=metric, include_self=include_self)
+        return lists_frame(known.take(rows), known, lists, ("item", "similar"))
 
     @pinned
     def similar_users_frame(
         self, user_ids: Any = None, N: int = 10, *, metric: str = "cosine", include_self: bool = True
     ) -> pd.DataFrame:
-        """Find similar users by raw ids: as `similar_items_frame`, with a column user in place of item."""
+        """Find similar users by raw ids.
+
+        Parameters
+        ----------
+        user_ids, N, metric, include_self
+            As in `similar_items_frame`, of users.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As there, with a column user in place of item.
+        """
         known = self._state().interactions.users
         rows = np.arange(len(known)) if user_ids is None else self._state().interactions.user_indices(user_ids)
-        return _frame("user", known, rows, self.similar_users(rows, N, metric=metric, include_self=include_self))
+        lists = self.similar_users(rows, N, metric=metric, include_self=include_self)
+        return lists_frame(known.take(rows), known, lists, ("user", "similar"))
 
     def _similar(
         self, side: str, asked: Any, N: Any, metric: Any, denied: Any, candidates: Any, include_self: bool
     ) -> tuple[Array, Array]:
         factors = self._factors_of(side)
         length = list_length(N)
-        rows = check_positions(_NAMES[side].asked, asked, len(factors))
-        chosen = select_candidates(len(factors), candidates, denied, ("candidates", _NAMES[side].denied))
+        rows = check_positions(f"{side}s", asked, len(factors))
+        chosen = select_candidates(len(factors), candidates, denied, ("candidates", f"filter_{side}s"))
         catalogue = self._neighbours_of(side, metric)
         vectors = np.ascontiguousarray(catalogue.factors[rows])
         ids, scores = ranking.recommend(
@@ -211,17 +212,3 @@ def normalised(factors: Array) -> Array:
 def _own_cells(rows: NDArray[np.int64], count: int) -> csr_array:
     """One cell for each list: what it was asked for."""
     return csr_array((np.ones(rows.size), rows, np.arange(rows.size + 1)), shape=(rows.size, count))
-
-
-def _frame(name: str, known: pd.Index, rows: NDArray[Any], lists: tuple[Array, Array]) -> pd.DataFrame:
-    ids, scores = lists
-    found = ids >= 0
-    positions, ranks = np.nonzero(found)
-    return pd.DataFrame(
-        {
-            name: known.take(rows[positions]),
-            "similar": known.take(ids[found]),
-            "rank": ranks + 1,
-            "score": scores[found],
-        }
-    )

@@ -33,21 +33,9 @@ def rank_counts(
     Candidates are all items but those that `seen` stores for the user. With ties in either order, the target's rank is
     1 + higher at best and 1 + higher + equal at worst.
 
-    Parameters
-    ----------
-    vectors : (users, d) array
-        Users' factors, C-ordered, of the dtype of the items'.
-    item_vectors : (items, d) array
-        Items' factors; scores are the inner products, the same to the last bit as those of lists.
-    targets : (users, items) csr_array
-        Its stored cells, whatever their values; indices sorted, without duplicates.
-    seen : (users, items) csr_array, optional
-        Stored cells are no candidates; indices sorted. A target may not be among them.
-
-    Returns
-    -------
-    higher, equal : int64 arrays, shape (targets.nnz,)
-        In the order of ``targets.indices``; equal does not count the target itself.
+    `vectors` (users, d) and `item_vectors` (items, d) are C-ordered factors of one dtype; scores are their inner
+    products, the same to the last bit as those of lists. `targets` and `seen` are (users, items), with sorted indices;
+    their stored cells count, whatever the values. The two int64 arrays are in the order of ``targets.indices``.
 
     Raises
     ------

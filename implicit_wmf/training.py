@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .confidence import Problem, WeightedRows, cells_of_rows
+from .confidence import SIDES, Problem, WeightedRows, cells_of_rows
 from .config import WMFConfig
 from .errors import InputError
 from .row_plan import SidePlan
@@ -75,8 +75,11 @@ class Loss:
 _UNKNOWN_LOSS = Loss(np.nan, np.nan, np.nan)
 
 
-def initial_factors(shape: tuple[int, int], config: WMFConfig) -> tuple[Array, Array]:
-    """Draw normal starting factors of standard deviation init_scale / sqrt(d), users first."""
+def initial_factors(shape: tuple[int, int], config: Any) -> tuple[Array, Array]:
+    """Draw normal starting factors of standard deviation init_scale / sqrt(d), users first.
+
+    `config` is any with factors, init_scale, random_state and factor_dtype.
+    """
     generator = np.random.default_rng(config.random_state)
     dtype = config.factor_dtype
     with np.errstate(over="ignore"):
@@ -91,23 +94,22 @@ def initial_factors(shape: tuple[int, int], config: WMFConfig) -> tuple[Array, A
 
 
 def epochs(
-    problem: Problem, start: tuple[Array, Array], config: WMFConfig, *, track_loss: bool = True
+    problem: Problem, start: tuple[Array, Array], *, track_loss: bool = True
 ) -> Iterator[tuple[EpochRecord, tuple[Array, Array]]]:
     """Yield (record, (user factors, item factors)) after each epoch.
 
     The arrays of the last yield stay as they are while the next epoch runs, so a caller that is interrupted holds the
     last whole epoch; the one after that reuses them.
     """
+    config = problem.config
     users, items = start
     spare_users, spare_items = (kernels.jit.aligned(factors.shape, factors.dtype) for factors in start)
-    user_plan, item_plan = (
-        SidePlan(side.row_sizes, side.rows.kinds, config) for side in (problem.users, problem.items)
-    )
+    user_plan, item_plan = (make_plan(side, config) for side in (problem.users, problem.items))
     for epoch in range(1, config.iterations + 1):
         began = time.perf_counter()
         with single_threaded_blas():
-            half_sweep(problem.users, (items, spare_items), (users, spare_users), config, "user", user_plan)
-            half_sweep(problem.items, (spare_users, spare_users), (spare_items, spare_items), config, "item", item_plan)
+            half_sweep(problem.users, (items, spare_items), (users, spare_users), config, user_plan)
+            half_sweep(problem.items, (spare_users, spare_users), (spare_items, spare_items), config, item_plan)
             users, spare_users = spare_users, users
             items, spare_items = spare_items, items
             loss = compute_loss(problem, users, items, config.num_threads) if track_loss else _UNKNOWN_LOSS
@@ -119,29 +121,36 @@ def epochs(
         yield record, (users, items)
 
 
+def make_plan(side: WeightedRows, config: WMFConfig) -> SidePlan:
+    """Plan how a side's rows are solved."""
+    return SidePlan(
+        side.row_sizes, side.rows.kinds, config.factors, config.factor_dtype,
+        solver=config.solver, cg_steps=config.cg_steps,
+    )  # fmt: skip
+
+
 def half_sweep(
     side: WeightedRows,
     fixed: tuple[Array, Array],
     solved: tuple[Array, Array],
     config: WMFConfig,
-    row_name: str,
     plan: SidePlan | None = None,
 ) -> None:
     """Solve one side's rows; each pair holds the array to read and the one to write, which may be the same.
 
     `plan` goes from one sweep of the side to the next.
     """
-    plan = plan or SidePlan(side.row_sizes, side.rows.kinds, config)
+    plan = plan or make_plan(side, config)
     vectors, spectrum = to_eigenbasis(fixed[0], side.column_background, config.num_threads)
     rotate(*fixed, vectors, config)
     if plan.iterates:  # steps start from the rows as they are; exact rows are written without being read
         rotate(*solved, vectors, config)
     failed = solve_side(side.rows, plan, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config.num_threads)
     if failed >= 0:
-        strength = dict(zip(("user", "item"), config.regularizations, strict=True))[row_name]
+        strength = config.regularizations[SIDES.index(side.name)]
         raise InputError(
-            f"the factors of the {row_name} at position {failed} have no finite solution in {fixed[0].dtype}: raise "
-            f"regularization (now {strength:g} for {row_name}s), scale values and alpha to moderate sizes, or use "
+            f"the factors of the {side.name} at position {failed} have no finite solution in {fixed[0].dtype}: raise "
+            f"regularization (now {strength:g} for {side.name}s), scale values and alpha to moderate sizes, or use "
             f"dtype='float64'"
         )
     plan.learn()
@@ -212,6 +221,8 @@ def solve_side(
         Diagonal of the Gram matrix that all rows share, -1 for padding; see kernels.rows.
     solved : (rows, d) array
         Read where the plan has steps, and written.
+    num_threads : int or None
+        By default every core.
     """
     bounds = balanced_bounds(plan.work)
     failed = np.full(len(bounds), -1, dtype=np.int64)

@@ -16,7 +16,7 @@ from ._csr import drop_cells, keep_cells
 from ._history import best_epoch
 from ._ids import same_ids
 from .errors import InputError
-from .evaluation.measuring import targets_of
+from .evaluation.measuring import Cases
 from .evaluation.metrics import parse_metrics, score_lists
 from .interactions import Interactions, as_interactions
 from .parameters import number, or_none, whole
@@ -30,13 +30,15 @@ _BATCH = 4096
 class Watch:
     """Decides after each epoch of a fit whether it is the last, and at the end which epoch's factors stay.
 
-    The arguments are those of :meth:`implicit_wmf.WMF.fit`. What was measured stands in the history alone, so that a
+    What was measured stands in the history alone, so that a
     fit that is interrupted anywhere keeps the factors that its history calls the best.
 
     Parameters
     ----------
     train : Interactions
         The data of the fit.
+    validation, metric, patience, validate_every, time_budget, callback
+        As in :meth:`implicit_wmf.WMF.fit`.
     removes : Removes, optional
         Which of its cells the fit takes out of the objective; by default none.
 
@@ -171,9 +173,14 @@ class HeldOut:
         else:
             fold_in, held_out = _folded(train, pair)
             known, user_items = Removes(zeros=removes.zeros).drop(fold_in), fold_in.matrix
-        targets = targets_of(known, held_out)
-        users = _measured_users(known, targets)
-        return cls(users, targets[users], None if user_items is None else user_items[users], metrics, length)
+        cases = Cases.find(known, held_out)
+        users, (without_targets, without_history) = cases.users, cases.left_out.values()
+        if not users.size:
+            raise InputError(
+                f"validation: no user can be measured: of {known.shape[0]} users {without_targets} have no new pair of "
+                f"positive value in it, and {without_history} others have no pair in the data"
+            )
+        return cls(users, cases.targets[users], None if user_items is None else user_items[users], metrics, length)
 
     @property
     def pairs(self) -> int:
@@ -264,15 +271,3 @@ def _folded(train: Interactions, pair: tuple[Any, ...]) -> tuple[Interactions, I
     if not same_ids(fold_in.items, train.items):
         raise InputError("validation[0].items are other ids than those of the data, or in another order")
     return fold_in, _aligned("validation[1]", pair[1], fold_in, "validation[0]")
-
-
-def _measured_users(known: Interactions, targets: csr_array) -> NDArray[np.int64]:
-    """Choose the users with a target and something to learn from."""
-    with_target, with_history = (np.diff(matrix.indptr) > 0 for matrix in (targets, known.matrix))
-    users = np.flatnonzero(with_target & with_history)
-    if not users.size:
-        raise InputError(
-            f"validation: no user can be measured: of {with_target.size} users {int((~with_target).sum())} have no new "
-            f"pair of positive value in it, and {int(with_target.sum())} others have no pair in the data"
-        )
-    return users

@@ -1,4 +1,5 @@
 import os
+import sys
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from scipy.sparse import coo_array, csr_array
 from implicit_wmf import WMF, Interactions, row_plan
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+FIT = ("--user", "who", "--item", "what", "--value", "n")  # the columns of purchases.csv
 
 
 def to_sparse(dense):
@@ -55,3 +57,35 @@ def frame():
 def model(frame):
     data = Interactions.from_frame(frame, user="who", item="what", value="n")
     return WMF(2, iterations=3, random_state=0).fit(data)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run a command in a temporary folder; gives back exit code, standard output and standard error."""
+    from implicit_wmf.cli import main  # which most tests need not load
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["implicit-wmf", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        captured = capsys.readouterr()
+        return exit_.value.code or 0, captured.out, captured.err
+
+    return run_command
+
+
+@pytest.fixture
+def purchases(tmp_path):
+    generator = np.random.default_rng(0)
+    taste = np.arange(40) % 2
+    lines = [
+        (f"u{user:02}", f"{item:03}", int(generator.integers(1, 5)), day)
+        for user in range(40)
+        for day, item in enumerate(generator.permutation(np.arange(taste[user], 30, 2))[:10])
+    ]
+    frame = pd.DataFrame(lines, columns=["who", "what", "n", "day"])
+    frame.to_csv(tmp_path / "purchases.csv", index=False)
+    return frame

@@ -11,18 +11,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from benchmark import ROOT, work_here
 from conftest import COMPILED
 from scipy.sparse import csr_array
 
-ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT))  # bench is no part of the installed package; last, so that it shadows nothing
-
-from bench import data, epochs, growth, objectives, share, speed, worker  # noqa: E402
-from bench.lab import LAST_SECONDS, RACE_SECONDS, JobError, Lab, missing_peers, without_missing  # noqa: E402
-from bench.page import Page  # noqa: E402
-from bench.plan import FULL, MOVIELENS, QUICK, Shape  # noqa: E402
-from bench.report import render  # noqa: E402
-from bench.timing import Timing  # noqa: E402
+from bench import data
+from bench.__main__ import main
+from bench.lab import JobError, missing_peers, without_missing
+from bench.page import Page
+from bench.shapes import Shape
+from bench.speed import epochs, fits, growth, share, to_objective
+from bench.speed.lab import LAST_SECONDS, RACE_SECONDS, SpeedLab
+from bench.speed.plan import FULL, QUICK
+from bench.speed.report import render_speed
+from bench.speed.sections import SECTIONS
+from bench.speed.timing import Timing
 
 compiled = pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
 
@@ -49,18 +52,18 @@ def is_alive(process):
 
 @pytest.fixture
 def lab(tmp_path):
-    return Lab(threads=1, rounds=1, budget=1.0, cache=tmp_path / "cache")
+    return SpeedLab(threads=1, rounds=1, budget=1.0, cache=tmp_path / "cache")
 
 
 @compiled
-def test_quick_run_fills_every_section(tmp_path):
+def test_quick_run_fills_every_section(tmp_path, capsys, monkeypatch):
+    environments = work_here(monkeypatch)
     output = tmp_path / "results.md"
-    result = run_bench("speed", "--quick", "--cache", tmp_path / "cache", "--output", output)
-    assert result.returncode == 0, result.stderr
+    main(["speed", "--quick", "--cache", str(tmp_path / "cache"), "--output", str(output)])
     text = output.read_text()
-    assert text.strip() == result.stdout.strip()
+    assert text.strip() == capsys.readouterr().out.strip()
     sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
-    assert len(sections) == len(speed.SECTIONS) + 1  # growth has two
+    assert len(sections) == len(SECTIONS) + 1  # growth has two
     assert "ended early" not in text
     contestants = set(re.findall(r"\| ((?:ours|irspack|implicit|cmfrec|spark) [^|]*?) *\|", text))
     raced = QUICK.within_reach((*QUICK.exact_peers, *QUICK.cg_peers), QUICK.exact_factors[0])
@@ -76,21 +79,30 @@ def test_quick_run_fills_every_section(tmp_path):
             assert "-" not in [cell.strip() for row in comparable for cell in row]
     assert not missing_peers() or missing_peers() in text
     record = json.loads(output.with_suffix(".json").read_text())
-    assert list(record["sections"]) == list(speed.SECTIONS)
+    assert list(record["sections"]) == list(SECTIONS)
+    cold, warm = (environment["NUMBA_CACHE_DIR"] for environment in environments if "NUMBA_CACHE_DIR" in environment)
+    assert cold == warm and not Path(cold).exists()
+    assert {"OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "BLIS_NUM_THREADS": "2"} in environments
     again = tmp_path / "again" / "results.md"
-    render(record, again)
+    render_speed(record, again)
     assert again.read_text() == text
     for picture in re.findall(r"!\[.*\]\((.*)\)", text):
         assert (again.parent / picture).read_bytes() == (tmp_path / picture).read_bytes()
 
 
-def test_command_line_refuses_what_it_cannot_run():
-    result = run_bench("speed", "--threads", "0")
-    assert result.returncode == 2
-    assert "0 is not a whole number of at least 1" in result.stderr
-    result = run_bench("speed", "--only", "everything")
-    assert result.returncode == 2
-    assert "everything" in result.stderr
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["speed", "--threads", "0"], "0 is not a whole number of at least 1"),
+        (["speed", "--only", "everything"], "everything"),
+        (["selfcheck", "--threads", "0"], "0 is not a whole number of at least 1"),
+    ],
+)
+def test_command_line_refuses_what_it_cannot_run(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 @compiled
@@ -137,11 +149,11 @@ def test_time_to_an_objective():
     fast = timing([1.0] * 6, losses=[11.0, 9.0, 8.0, 7.0, 6.0, 5.0])
     never = timing([3.0, 3.0], losses=[12.0, 11.0])
     slow = timing([5.0], losses=[5.0])
-    assert objectives.table_row(fast, first)[1:] == ["6", "-", "-5.0e-01", "2", "2", "2.00", "-3.0e-01"]
-    assert objectives.table_row(never, first)[1:] == ["2", "-", "+1.0e-01", "never", "-", "-", "+2.0e-01"]
-    assert objectives.table_row(slow, first)[1:] == ["1", "-", "-5.0e-01", "1", "5", "0.80", "no epoch"]
+    assert to_objective.table_row(fast, first)[1:] == ["6", "-", "-5.0e-01", "2", "2", "2.00", "-3.0e-01"]
+    assert to_objective.table_row(never, first)[1:] == ["2", "-", "+1.0e-01", "never", "-", "-", "+2.0e-01"]
+    assert to_objective.table_row(slow, first)[1:] == ["1", "-", "-5.0e-01", "1", "5", "0.80", "no epoch"]
     fast.setups, first.setups = [6.0], [1.0]  # of 4 epochs that were in time, none is left
-    assert objectives.table_row(fast, first)[1:] == ["6", "6", "-5.0e-01", "2", "8", "0.62", "no epoch"]
+    assert to_objective.table_row(fast, first)[1:] == ["6", "6", "-5.0e-01", "2", "8", "0.62", "no epoch"]
 
 
 def test_a_contestant_that_fails_leaves_the_others(lab, monkeypatch):
@@ -164,6 +176,12 @@ def test_a_failing_worker_says_who_and_why(lab):
         lab.run(job)
 
 
+def test_the_first_fit_finds_nothing_imported():
+    """Its task times the import of the package."""
+    code = "import sys, bench.worker, bench.speed.fits; print(*{'implicit_wmf', 'numpy', 'numba'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == ""
+
+
 def test_a_worker_that_hangs_is_killed_with_its_children(lab, tmp_path, monkeypatch):
     program = (
         "import subprocess, sys, time\n"
@@ -172,9 +190,10 @@ def test_a_worker_that_hangs_is_killed_with_its_children(lab, tmp_path, monkeypa
         "time.sleep(60)\n"
     )
     (tmp_path / "hanging_worker.py").write_text(program)
+    monkeypatch.setattr("bench.lab.WORKER", "hanging_worker")
     began = time.monotonic()
     with pytest.raises(JobError, match=r"^spark exact: killed, not done after 2 s$"):
-        lab.run({"contestant": "spark exact"}, module="hanging_worker", timeout=2.0, PYTHONPATH=str(tmp_path))
+        lab.run({"contestant": "spark exact"}, timeout=2.0, PYTHONPATH=str(tmp_path))
     assert time.monotonic() - began < 30
     child = int((tmp_path / "child").read_text())
     while is_alive(child):  # a killed process takes a moment to be gone
@@ -198,9 +217,9 @@ def test_a_race_gives_a_worker_no_longer_than_the_minutes_last(lab, monkeypatch)
 
 
 def test_whole_fits_give_one_number_a_round_or_none():
-    assert worker.difference([2.0, 2.0, 2.0], 3) == [2.0]
+    assert fits.difference([2.0, 2.0, 2.0], 3) == [2.0]
     with pytest.raises(ValueError, match="a fit of 4 epochs took no longer than one of 1"):
-        worker.difference([-0.1] * 3, 3)
+        fits.difference([-0.1] * 3, 3)
 
 
 @pytest.mark.parametrize("contestant", ["ours exact", "implicit cg 3"])
@@ -235,18 +254,18 @@ def test_movielens_is_read_as_binary_counts(tmp_path, monkeypatch):
     frame = pd.DataFrame({"user": [7, 7, 3, 7], "item": [5, 9, 9, 9], "timestamp": [1, 2, 3, 4]})
     frame.to_parquet(folder / "train.parquet")
     monkeypatch.setenv("IMPLICIT_WMF_DATA", str(tmp_path))
-    counts = data.load(str(data.data_file(tmp_path, MOVIELENS)))
+    counts = data.load(str(data.data_file(tmp_path, data.MOVIELENS)))
     assert counts.toarray().tolist() == [[0, 1], [1, 1]]
 
 
 def test_absent_movielens_is_said(lab, tmp_path, monkeypatch):
     monkeypatch.setenv("IMPLICIT_WMF_DATA", str(tmp_path / "nowhere"))
     failed = {"data": "x", "objective": "y", "race": [Timing("ours exact", failure="out of memory").record()]}
-    monkeypatch.setattr(objectives, "_compare", lambda lab, plan, data, *_: {**failed, "data": str(data)})
-    measured = objectives.OBJECTIVE.measure(lab, FULL)
+    monkeypatch.setattr(to_objective, "_compare", lambda lab, plan, data, *_: {**failed, "data": str(data)})
+    measured = to_objective.OBJECTIVE.measure(lab, FULL)
     assert [comparison["data"] for comparison in measured["comparisons"]] == [str(FULL.dense)] * 2
     page = Page(tmp_path / "results.md")
-    objectives.OBJECTIVE.render(page, measured)
+    to_objective.OBJECTIVE.render(page, measured)
     assert page.markdown.count("Nothing to compare with: out of memory") == len(FULL.target_objectives)
     assert "set IMPLICIT_WMF_DATA to a folder that holds ml-1m-ncf/train.parquet" in page.markdown
 

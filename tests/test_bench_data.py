@@ -1,21 +1,17 @@
 """What the benchmark is run on: named sets and files of one's own, turned into counts once."""
 
 import gzip
-import sys
-from pathlib import Path
 
+import benchmark  # noqa: F401
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
 
+from bench import data as data_module
+from bench.data import REAL, data_file, load, ncf_files
+from bench.shapes import Shape
 from implicit_wmf.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from bench import data as data_module  # noqa: E402
-from bench.data import REAL, data_file, load, ncf_files  # noqa: E402
-from bench.plan import Shape  # noqa: E402
 
 
 @pytest.fixture

@@ -5,24 +5,22 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import reference
+from benchmark import ROOT
 from conftest import COMPILED
 from scipy.sparse import csr_array
 
-ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT))  # bench is no part of the installed package; last, so that it shadows nothing
-
-from bench import selfcheck  # noqa: E402
-from bench.contestants import CannotExpressError, Ours, Peer, WholeFits, make, takes_start  # noqa: E402
-from bench.lab import without_missing  # noqa: E402
-from bench.peers import peer as peer_module  # noqa: E402
-from bench.peers.plain import one_strength, to_plain  # noqa: E402
-from bench.plan import QUICK, Objective  # noqa: E402
-from implicit_wmf.factorizers import KLMF  # noqa: E402
+from bench import selfcheck
+from bench.contestants import CannotExpressError, Ours, Peer, WholeFits, make, takes_start
+from bench.lab import without_missing
+from bench.objective import Objective
+from bench.peers import peer as peer_module
+from bench.peers.plain import one_strength, to_plain
+from bench.speed.plan import QUICK
+from implicit_wmf.factorizers import KLMF
 
 compiled = pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
 PEERS = without_missing(selfcheck.EXACT_PEERS)
@@ -80,11 +78,11 @@ def test_first_epochs_pass_ours_and_catch_another_problem(monkeypatch):
 
 @compiled
 def test_minima_pass_ours_and_catch_another_problem(monkeypatch):
-    checks = selfcheck.selfcheck([], threads=1)
+    checks = selfcheck.selfcheck({"peers": [], "threads": 1})
     assert {check["verdict"] for check in checks} == {"ok"}
     assert len(checks) == 2 * len(selfcheck.OBJECTIVES) + 3 * len(selfcheck.CONVEX_OBJECTIVES)
     with_a_tenth_more(monkeypatch)
-    checks = selfcheck.selfcheck([], threads=1)
+    checks = selfcheck.selfcheck({"peers": [], "threads": 1})
     assert {check["verdict"] for check in checks} == {"NOT THE SAME PROBLEM"}
 
 

@@ -1,33 +1,26 @@
 """What the benchmark measured is kept in full, shown as it was, and drawn so that it can be read."""
 
-import argparse
-import importlib.util
 import json
 import os
-import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 
+import benchmark  # noqa: F401
 import numpy as np
 import pytest
-from scipy.sparse import csr_array, save_npz
 
+from bench import plots
+from bench.__main__ import main
+from bench.lab import JobError
+from bench.page import Page, spread
+from bench.records import machine_record, read_json, write_json
+from bench.speed import command, lists, report
+from bench.speed.lab import SpeedLab
+from bench.speed.plan import QUICK
+from bench.speed.section import Section, records_of, seconds_against, timings_of
+from bench.speed.sections import SECTIONS
+from bench.speed.timing import Timing
 from implicit_wmf import __version__
 from implicit_wmf.errors import InputError
-
-ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT))  # bench is no part of the installed package; last, so that it shadows nothing
-
-from bench import epochs, lists, plots, report, speed_command  # noqa: E402
-from bench.data import data_file, load  # noqa: E402
-from bench.lab import JobError, Lab, describe, missing_peers, without_missing  # noqa: E402
-from bench.page import Page, Section, records_of, seconds_against, timings_of  # noqa: E402
-from bench.plan import FULL, QUICK, SMALL  # noqa: E402
-from bench.records import machine_record, read_json, write_json  # noqa: E402
-from bench.shapes import LASTFM_360K, LIKE, MOVIELENS_20M, MSD, Shape  # noqa: E402
-from bench.speed import DATA_SECTIONS, SECTIONS, run_sections  # noqa: E402
-from bench.timing import Timing, spread  # noqa: E402
 
 with_matplotlib = pytest.mark.skipif(not plots.available(), reason="pip install 'implicit_wmf[bench]' adds matplotlib")
 
@@ -111,7 +104,7 @@ def test_timings_keep_every_number():
 
 
 def test_a_contestant_of_one_round_or_that_failed_is_not_asked_again(tmp_path, monkeypatch):
-    lab, asked = Lab(1, 3, 1.0, tmp_path), []
+    lab, asked = SpeedLab(1, 3, 1.0, tmp_path), []
 
     def attempt(job):
         asked.append((job["contestant"], job["curve"]))
@@ -125,84 +118,6 @@ def test_a_contestant_of_one_round_or_that_failed_is_not_asked_again(tmp_path, m
     assert [len(each.rounds) for each in timings] == [3, 1, 1]
     assert timings[0].ratio_text(timings[1]) == "1.00"
     assert timings[2].failure == "boom"
-
-
-def test_data_is_described_without_reading_it(tmp_path):
-    shape = Shape(30, 20, 100, "like nothing")
-    size = {"users": 30, "items": 20, "interactions": 100}
-    assert describe(shape, data_file(tmp_path, shape)) == {"data": "like nothing", **size}
-    assert describe("some/folder/file.npz", data_file(tmp_path, shape)) == {"data": "file.npz", **size}
-
-
-def test_shrunk_shapes_keep_the_length_of_rows():
-    for shape in (MOVIELENS_20M, LASTFM_360K, MSD):
-        small = shape.shrunk(20)
-        assert small.interactions / small.users == pytest.approx(shape.interactions / shape.users, rel=1e-3)
-        assert small.interactions / small.items == pytest.approx(shape.interactions / shape.items, rel=1e-3)
-        assert small.label == f"{shape.label}, 1/20"
-    assert str(Shape(1000, 10, 2000).shrunk(10)) == "100 x 1, 200"
-
-
-def test_all_plans_have_data_that_can_be_made():
-    for plan in (FULL, SMALL, QUICK):
-        shapes = [*plan.data, *plan.growth, *plan.public, *plan.big, *(case.shape for case in plan.lists)]
-        for shape in shapes:
-            assert shape.interactions <= shape.users * shape.items // 2, f"{plan.name}: {shape}"
-
-
-def test_small_races_all_peers_and_full_limits_are_of_contestants():
-    assert {name.split()[0] for name in (*SMALL.exact_peers, *SMALL.cg_peers)} == {
-        "irspack", "implicit", "cmfrec", "spark",
-    }  # fmt: skip
-    for plan in (FULL, SMALL):
-        contestants = {*plan.exact_peers, *plan.cg_peers, *plan.growth_contestants, *plan.public_contestants}
-        assert {*plan.up_to, *plan.above, *plan.rounds_of} <= contestants
-        assert max(shape.interactions for shape in SMALL.growth) <= 2_000_100
-
-
-def test_whole_fits_are_timed_over_several_epochs_and_rounds(tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.epochs.without_missing", list)
-    shape = Shape(30, 20, 100)
-    for plan in (FULL, SMALL):
-        lab = Lab(1, plan.rounds, 1.0, tmp_path)
-        names = ("spark exact nearest", "cmfrec exact", "irspack exact")
-        spark, cmfrec, irspack = epochs._jobs(lab, plan, names, shape, 64, curve=7)
-        assert (spark["epochs"] >= 5, spark["rounds"], spark["all_epochs"], spark["curve"]) == (True, 2, True, 0)
-        assert (cmfrec["epochs"] >= 5, cmfrec["rounds"], cmfrec["all_epochs"]) == (True, plan.rounds, True)
-        assert (irspack["all_epochs"], irspack["curve"]) == (False, 7)
-
-
-def test_irspack_by_blocks_is_raced_where_there_are_several():
-    for plan in (FULL, SMALL, QUICK):
-        for factors in (16, 64, 65, 128):
-            kept = plan.within_reach(("irspack iALS++",), factors)
-            assert kept == (["irspack iALS++"] if factors > 64 else [])
-
-
-def test_contestants_beyond_reach_are_left_out():
-    plan = replace(QUICK, up_to={"b": 64}, above={"c": 64})
-    assert plan.within_reach(("a", "b"), 64) == ["a", "b"]
-    assert plan.within_reach(("a", "b"), 65) == ["a"]
-    assert plan.within_reach(("a", "c"), 64) == ["a"]
-    assert plan.within_reach(("a", "c"), 65) == ["a", "c"]
-
-
-def test_a_plan_for_given_data():
-    plan = SMALL.on_data("/some/where/plays.npz")
-    assert plan.data == ("/some/where/plays.npz",)
-    assert plan.name == "small, data plays.npz"
-    assert plan.movielens_objectives == ()
-    assert {name: FULL.on_data(name).data for name in LIKE} == {name: (shape,) for name, shape in LIKE.items()}
-    assert set(DATA_SECTIONS) <= set(SECTIONS)
-
-
-def test_synthetic_data_has_a_long_tail(tmp_path):
-    shape = LASTFM_360K.shrunk(100)
-    counts = load(str(data_file(tmp_path, shape)))
-    assert (*counts.shape, counts.nnz) == (shape.users, shape.items, shape.interactions)
-    popularity = np.sort(np.bincount(counts.indices, minlength=shape.items))[::-1]
-    assert popularity[: shape.items // 10].sum() > 0.5 * counts.nnz
-    assert np.median(popularity) < 0.5 * popularity.mean()
 
 
 def test_seconds_against_a_size_leave_failures_out():
@@ -219,7 +134,7 @@ def test_spreads(values, text):
 
 def test_a_section_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
     machine = machine_record()
-    lab = Lab(1, 1, 1.0, tmp_path)
+    lab = SpeedLab(1, 1, 1.0, tmp_path)
     monkeypatch.setattr(lab, "run", lambda job: machine)
 
     def fail(lab, plan):
@@ -231,12 +146,12 @@ def test_a_section_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
             lambda lab, plan: {"seconds": [0.25]}, lambda page, record: page.text(f"took {record['seconds']}")
         ),
     }
-    for module in ("bench.speed", "bench.report"):
-        monkeypatch.setattr(sys.modules[module], "SECTIONS", sections)
+    for module in (command, report):
+        monkeypatch.setattr(module, "SECTIONS", sections)
     output = tmp_path / "out" / "results.md"
     made = report.Report(output)
     made.header(lab, QUICK)
-    run_sections(lab, QUICK, made, ["exact", "cg"])
+    command.run_sections(lab, QUICK, made, ["exact", "cg"])
     text = output.read_text()
     assert "Section `exact` ended early: no memory" in text
     assert text.endswith("took [0.25]\n\n")
@@ -245,13 +160,13 @@ def test_a_section_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
     assert record["sections"] == {"exact": {"failure": "no memory"}, "cg": {"seconds": [0.25]}}
     assert record["plan"] == "quick"
     assert set(record["section_seconds"]) == {"exact", "cg"}
-    report.render(record, tmp_path / "again.md")
+    report.render_speed(record, tmp_path / "again.md")
     assert (tmp_path / "again.md").read_text() == text.replace("results.json", "again.json")
 
 
 def test_what_there_is_no_time_for_is_named(tmp_path, monkeypatch):
     machine = machine_record()
-    lab = Lab(1, 3, 1.0, tmp_path)
+    lab = SpeedLab(1, 3, 1.0, tmp_path)
     monkeypatch.setattr(lab, "run", lambda job: machine)
 
     def attempt(job):
@@ -265,12 +180,12 @@ def test_what_there_is_no_time_for_is_named(tmp_path, monkeypatch):
         return {"races": [records_of(lab.race(jobs, title)) for title in ("first", "second")]}
 
     sections = {"exact": Section(measure, lambda page, record: None), "cg": Section(None, None)}
-    for module in ("bench.speed", "bench.report"):
-        monkeypatch.setattr(sys.modules[module], "SECTIONS", sections)
+    for module in (command, report):
+        monkeypatch.setattr(module, "SECTIONS", sections)
     output = tmp_path / "results.md"
     made = report.Report(output)
     made.header(lab, QUICK)
-    run_sections(lab, QUICK, made, ["exact", "cg"])
+    command.run_sections(lab, QUICK, made, ["exact", "cg"])
     record = read_json(output.with_suffix(".json"))
     assert record["left_out"] == ["2 of 3 rounds of first", "3 of 3 rounds of second", "section `cg`"]
     first, second = map(timings_of, record["sections"]["exact"]["races"])
@@ -281,14 +196,14 @@ def test_what_there_is_no_time_for_is_named(tmp_path, monkeypatch):
         "## Left out\n\nThe minutes given were spent before:\n\n* 2 of 3 rounds of first\n"
         "* 3 of 3 rounds of second\n* section `cg`\n\n"
     )
-    report.render(record, output)
+    report.render_speed(record, output)
     assert output.read_text() == text
 
 
 def test_every_section_shows_races_that_had_no_time(tmp_path, monkeypatch):
-    lab = Lab(1, 2, 1.0, tmp_path, deadline=0.0)
+    lab = SpeedLab(1, 2, 1.0, tmp_path, deadline=0.0)
     monkeypatch.setattr(lab, "run", lambda job, **_: {"rates": [1.0]})
-    monkeypatch.setattr("bench.lists._factors_file", lambda lab, case: tmp_path / "factors.npz")
+    monkeypatch.setattr("bench.speed.lists._factors_file", lambda lab, case: tmp_path / "factors.npz")
     page = Page(tmp_path / "results.md")
     for name in ("exact", "share", "threads", "growth", "kl", "lists", "objective", "cg", "public"):
         SECTIONS[name].render(page, SECTIONS[name].measure(lab, QUICK))
@@ -308,7 +223,7 @@ def test_reports_link_each_other_whatever_the_folder_holds(tmp_path):
 
 
 def test_factors_of_lists_are_those_of_this_code(tmp_path, monkeypatch):
-    lab, jobs = Lab(1, 1, 1.0, tmp_path), []
+    lab, jobs = SpeedLab(1, 1, 1.0, tmp_path), []
     monkeypatch.setattr(lab, "run", lambda job: jobs.append(job) or True)
     path = lists._factors_file(lab, QUICK.lists[0])
     assert str(path) == jobs[0]["output"]
@@ -328,7 +243,7 @@ def test_without_matplotlib_there_are_tables_and_a_hint(tmp_path, monkeypatch):
     page.curves("x", {"a": ([1], [2])}, title="t", xlabel="x", ylabel="y")
     assert page.markdown == ""
     record = {"plan": "p", "threads": 1, "rounds": 1, "missing": "", "machine": machine_record(), "sections": {}}
-    report.render(record, tmp_path / "results.md")
+    report.render_speed(record, tmp_path / "results.md")
     assert "no plots. pip install 'implicit_wmf[bench]' adds it" in (tmp_path / "results.md").read_text()
     assert not (tmp_path / "plots").exists()
 
@@ -393,140 +308,13 @@ def test_axes_have_short_numbers(value, text):
     assert plots.short(value) == text
 
 
-def test_sizes_of_matrices_are_those_of_the_file(tmp_path):
-    path = tmp_path / "plays.npz"
-    save_npz(path, csr_array(np.array([[1.0, 0, 2], [0, 0, 0]])))
-    assert describe(str(path), path) == {"data": "plays.npz", "users": 2, "items": 3, "interactions": 2}
-
-
-def parsed(add, *arguments):
-    parser = argparse.ArgumentParser()
-    add(parser)
-    return parser.parse_args(list(map(str, arguments)))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ([], "full"),
-        (["--small"], "small"),
-        (["--quick"], "quick"),
-        (["--small", "--data", "like-msd"], "small, data like-msd"),
-        (["--factors", 64, 128], "full, d = 64, 128 only"),
-    ],
-)
-def test_options_choose_the_plan(arguments, name):
-    assert speed_command.plan_of(parsed(speed_command.add_speed, *arguments)).name == name
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--rounds", 0], "0 is not a whole number of at least 1"),
-        (["--small", "--quick"], "not allowed with argument"),
-        (["--only", "everything"], "invalid choice: 'everything'"),
-        (["--output", "x.json"], "x.json is the path of a report and must end in .md"),
-    ],
-)
-def test_options_that_make_no_sense_are_refused(arguments, message, capsys):
-    with pytest.raises(SystemExit):
-        parsed(speed_command.add_speed, *arguments)
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ([], "RESULTS-speed.md"),
-        (["--small"], "RESULTS-speed-small.md"),
-        (["--quick"], "RESULTS-speed-quick.md"),
-        (["--only", "exact", "cg"], "RESULTS-speed-exact-cg.md"),
-        (["--small", "--factors", 64, 128], "RESULTS-speed-small-d64-d128.md"),
-        (["--data", "x/plays.npz"], "RESULTS-speed-plays.md"),
-    ],
-)
-def test_parts_do_not_replace_the_report_of_the_whole(arguments, name):
-    assert speed_command._file_name(parsed(speed_command.add_speed, *arguments)) == name
-
-
-@pytest.mark.parametrize(
-    ("arguments", "minutes"),
-    [([], None), (["--small"], 9), (["--small", "--minutes", 2.5], 2.5), (["--minutes", 0], 0)],
-)
-def test_minutes_are_those_given(arguments, minutes, tmp_path, monkeypatch):
-    labs = []
-    monkeypatch.setattr(Lab, "run", lambda self, job: machine_record())
-    monkeypatch.setattr(speed_command, "run_sections", lambda lab, *_: labs.append(lab))
-    speed_command.run_speed(parsed(speed_command.add_speed, *arguments, "--output", tmp_path / "r.md"))
-    deadline = labs[0].deadline
-    assert (deadline is None) if minutes is None else deadline - time.monotonic() == pytest.approx(60 * minutes, abs=30)
-
-
-def test_the_cache_is_the_users_own():
-    assert Path.home() in speed_command.CACHE.parents or "XDG_CACHE_HOME" in os.environ
-
-
-def test_data_that_is_not_there_ends_the_run_at_once(tmp_path):
-    output = tmp_path / "results.md"
-    arguments = ["--data", tmp_path / "none.npz", "--cache", tmp_path, "--output", output]
-    with pytest.raises(InputError, match=r"none\.npz' is neither a file nor one of"):
-        speed_command.run_speed(parsed(speed_command.add_speed, *arguments))
-    assert not output.exists()
-
-
-def test_given_data_run_the_sections_about_data(tmp_path, monkeypatch):
-    save_npz(tmp_path / "plays.npz", csr_array(np.eye(4, 3)))
-    seen = {}
-    monkeypatch.setattr(Lab, "run", lambda self, job: machine_record())
-    monkeypatch.setattr(
-        speed_command, "run_sections", lambda lab, plan, report, names: seen.update(plan=plan, names=names)
-    )
-    arguments = [
-        "--quick",
-        "--data",
-        tmp_path / "plays.npz",
-        "--cache",
-        tmp_path / "cache",
-        "--output",
-        tmp_path / "r.md",
-    ]
-    speed_command.run_speed(parsed(speed_command.add_speed, *arguments))
-    assert seen["names"] == list(DATA_SECTIONS)
-    assert seen["plan"].data == (str(tmp_path / "plays.npz"),)
-    assert str(tmp_path) not in (tmp_path / "r.json").read_text()
-
-
 def test_a_record_is_rendered_again_by_command(tmp_path):
     record = {"benchmark": "speed", "plan": "p", "threads": 1, "rounds": 1, "missing": "", "machine": machine_record()}
     write_json(tmp_path / "r.json", {**record, "sections": {"compile": {"fits": []}}})
-    speed_command.run_report(parsed(speed_command.add_report, tmp_path / "r.json"))
+    main(["report", str(tmp_path / "r.json")])
     assert "First fit of a fresh process" in (tmp_path / "r.md").read_text()
-    speed_command.run_report(parsed(speed_command.add_report, tmp_path / "r.json", "--output", tmp_path / "x" / "y.md"))
+    main(["report", str(tmp_path / "r.json"), "--output", str(tmp_path / "x" / "y.md")])
     assert (tmp_path / "x" / "y.md").exists()
     write_json(tmp_path / "other.json", {"benchmark": "other"})
-    with pytest.raises(InputError, match=r"other\.json is not a record of python -m bench speed"):
-        speed_command.run_report(parsed(speed_command.add_report, tmp_path / "other.json"))
-
-
-def only_these(monkeypatch, modules, java):
-    find = importlib.util.find_spec
-    peers = {"implicit", "irspack", "cmfrec", "pyspark"}
-    monkeypatch.setattr(
-        "bench.lab.importlib.util.find_spec",
-        lambda name, package=None: (True if name in modules else None) if name in peers else find(name, package),
-    )
-    monkeypatch.setattr("bench.lab.shutil.which", lambda name, path=None: "java" if java else None)
-
-
-def test_missing_peers_are_named_and_left_out(monkeypatch):
-    everyone = ["ours exact", "irspack exact", "implicit cg 3", "cmfrec exact", "spark exact nearest", "KLMF float32"]
-    only_these(monkeypatch, {"implicit", "irspack", "cmfrec", "pyspark"}, java=True)
-    assert missing_peers() == ""
-    assert without_missing(everyone) == everyone
-    only_these(monkeypatch, {"implicit", "pyspark"}, java=False)
-    assert without_missing(everyone) == ["ours exact", "implicit cg 3", "KLMF float32"]
-    assert "Without irspack, cmfrec (not installed): pip install 'implicit_wmf[bench]'" in missing_peers()
-    assert "Spark, which needs Java 17 or newer" in missing_peers()
-    only_these(monkeypatch, set(), java=False)
-    assert "pyspark" in missing_peers()
-    assert "Java" not in missing_peers()
+    with pytest.raises(SystemExit, match=r"^bench: .*other\.json is not a record of python -m bench speed"):
+        main(["report", str(tmp_path / "other.json")])

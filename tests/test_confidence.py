@@ -8,7 +8,7 @@ import reference
 from conftest import to_sparse
 
 from implicit_wmf import InputError, WMFConfig
-from implicit_wmf.confidence import weigh
+from implicit_wmf.confidence import _chunks, weigh
 
 DATA = {
     "counts": [1.0, 2.0, 3.5],
@@ -99,3 +99,78 @@ def test_confidence_that_overflows_is_refused(settings):
 def test_unobserved_weight_that_overflows_is_refused():
     with pytest.raises(InputError, match="overflows float32"):
         weigh(to_sparse(np.eye(3)), WMFConfig(unobserved_weight=1e39))
+
+
+@pytest.mark.parametrize("values", DATA)
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_penalties_grow_with_the_total_confidence(values, exponent):
+    dense = dense_counts(DATA[values])
+    for weighting in ("linear", "log", "ials", "raw"):
+        config = WMFConfig(weighting=weighting, regularization=0.2, regularization_exponent=exponent, alpha=0.7)
+        C, _ = reference.confidence_and_preference(dense, weighting, alpha=0.7)
+        problem = weigh(to_sparse(dense).astype(np.float32), config)
+        expected = reference.penalties(C, 0.2, exponent)
+        np.testing.assert_allclose(problem.users.rows.regularization, expected[0], rtol=1e-6)
+        np.testing.assert_allclose(problem.items.rows.regularization, expected[1], rtol=1e-6)
+
+
+def test_small_confidences_have_their_preference():
+    dense = dense_counts(DATA["zeros"])
+    config = WMFConfig(weighting="ials", alpha=0.3, unobserved_weight=0.1, dtype="float64")
+    C, P = reference.confidence_and_preference(dense, "ials", alpha=0.3, unobserved_weight=0.1)
+    assert C.max() < 1
+    assert_describes(weigh(to_sparse(dense), config).users, C, P, 1e-12)
+
+
+def test_a_penalty_that_overflows_is_refused():
+    config = WMFConfig(regularization_exponent=400.0)
+    with pytest.raises(InputError, match=r"total confidence 6 overflows: lower regularization_exponent \(now 400\)"):
+        weigh(to_sparse(np.eye(3) * 3), config)
+
+
+@pytest.mark.parametrize("length", [1, 3, 10, 1000])
+def test_rows_are_taken_in_chunks_of_so_many_cells(monkeypatch, length):
+    monkeypatch.setattr("implicit_wmf.confidence._CHUNK", length)
+    sizes = np.array([0, 2, 0, 5, 1, 1, 1, 9, 0, 0, 3])
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    chunks = list(_chunks(indptr))
+    assert [start for start, _ in chunks] == [0, *(stop for _, stop in chunks[:-1])]
+    assert chunks[-1][1] == sizes.size
+    held = [indptr[stop] - indptr[start] for start, stop in chunks]
+    assert max(held) < length + sizes.max()
+    assert len(chunks) <= sizes.sum() // length + 2
+
+
+def weigh_pair(P, C, **settings):
+    config = WMFConfig(**{"dtype": "float64", "unobserved_weight": 0.5, **settings})
+    return weigh(to_sparse(P), config, to_sparse(C))
+
+
+def test_rows_that_store_half_of_their_cells_and_one_below_the_background_are_solved_without_it():
+    C = np.full((5, 10), np.nan)
+    C[0, :5] = [0.4, 2, 2, 2, 2]  # half of the cells, one below the background of 0.5
+    C[1, :4] = [0.4, 2, 2, 2]  # fewer
+    C[2, :5] = 0.5  # none below
+    C[3, :9] = [0, 0, 0, 2, 2, 2, 2, 2, 2]
+    P = np.where(np.isnan(C), np.nan, 1.0)
+    side = weigh_pair(P, C).users
+    assert (side.rows.background == 0).tolist() == [True, False, False, True, False]
+    assert side.row_background.tolist() == [0.5] * 5
+    assert_describes_general(side, P, C, 0.5)
+    assert side.row_sizes.tolist() == [10, 4, 5, 7, 0]
+
+
+def test_what_is_below_a_background_that_varies():
+    user_background, item_background = [1.0, 3.0], [3.0, 1.0]  # of mean 1: 1/2, 3/2 and 3/2, 1/2
+    C = np.array([[0.5, np.nan], [np.nan, 0.7]])  # below 0.5 * 1.5 = 0.75 by columns; 1.5 * 0.5 = 0.75
+    P = np.where(np.isnan(C), np.nan, 1.0)
+    settings = {"user_background": user_background, "item_background": item_background}
+    below = weigh_pair(P, C, unobserved_weight=1.0, **settings).users.rows.background
+    above = weigh_pair(P, C, unobserved_weight=0.6, **settings).users.rows.background
+    assert below.tolist() == [0, 0]
+    np.testing.assert_allclose(above, [0.3, 0.9])
+
+
+def assert_describes_general(side, P, C, unobserved_weight):
+    C, P = reference.general_confidence_and_preference(P, C, unobserved_weight=unobserved_weight)
+    assert_describes(side, C, P, 1e-12)

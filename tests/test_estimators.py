@@ -1,6 +1,5 @@
 """What every estimator promises: parameters, refusals that change nothing, same bits, saved files."""
 
-import inspect
 import threading
 
 import numpy as np
@@ -40,14 +39,6 @@ def data(seed=0):
     dense[stored] = generator.integers(1, 6, stored.sum())
     dense[4] = np.nan
     return Interactions.from_matrix(to_sparse(dense), users=[f"u{k}" for k in range(12)])
-
-
-def test_constructor_configuration_and_documentation_name_the_same_parameters(estimator):
-    config = estimator().config
-    assert tuple(inspect.signature(estimator).parameters) == config.names()
-    assert config == type(config)()
-    documented = inspect.getdoc(estimator).split("Parameters\n")[1].split("Attributes\n")[0]
-    assert all(f"\n{name} : " in documented for name in config.names())
 
 
 def test_scikit_learn_can_clone_and_change_it(estimator):

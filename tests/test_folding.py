@@ -116,11 +116,11 @@ def test_folding_in_the_training_rows_gives_the_rows_of_a_half_sweep(solver, sch
     config = replace(model.config, solver="exact")
     problem = weigh(counts.astype(dtype), config)
     item_factors, solved = model.item_factors.copy(), model.user_factors.copy()
-    half_sweep(problem.users, (item_factors, item_factors), (solved, solved), config, "user")
+    half_sweep(problem.users, (item_factors, item_factors), (solved, solved), config)
     rows = model.fold_in_users(counts)
     assert_rows_close(rows @ model.item_factors.T, solved @ item_factors.T, TOLERANCE[dtype])  # a rotation apart
     user_factors, solved = model.user_factors.copy(), model.item_factors.copy()
-    half_sweep(problem.items, (user_factors, user_factors), (solved, solved), config, "item")
+    half_sweep(problem.items, (user_factors, user_factors), (solved, solved), config)
     columns = model.fold_in_items(counts)
     assert_rows_close(columns @ model.user_factors.T, solved @ user_factors.T, TOLERANCE[dtype])
     if solver == "exact":  # the last half-sweep of training

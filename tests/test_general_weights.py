@@ -64,7 +64,7 @@ def fit_pieces(P, C, **settings):
         **{"iterations": 2, "random_state": 0, "regularization": 0.1, "unobserved_weight": 0.5} | settings
     )
     problem = weigh(to_sparse(P), config, to_sparse(C))
-    *_, (record, (users, items)) = epochs(problem, initial_factors(P.shape, config), config)
+    *_, (record, (users, items)) = epochs(problem, initial_factors(P.shape, config))
     return config, problem, record, users, items
 
 
@@ -85,7 +85,7 @@ def test_gradient_is_zero_after_either_half_sweep(scheme, kind, factors, dtype):
     )
     full_C, full_P, user_penalty, item_penalty = literal(P, C, config)
     assert_stationary(full_C.T, full_P.T, items, users, item_penalty, dtype)
-    half_sweep(problem.users, (items, items), (users, users), config, "user")
+    half_sweep(problem.users, (items, items), (users, users), config)
     assert_stationary(full_C, full_P, users, items, user_penalty, dtype)
     assert not users[3].any()
 
@@ -109,7 +109,7 @@ def test_steps_lead_to_the_same_rows(solver, kind, by_steps, monkeypatch):
     P, C = general_data(kind)
     settings = {"factors": 5, "dtype": "float64", "regularization": 0.5}
     config, problem, _, users, items = fit_pieces(P, C, solver=solver, cg_steps=60, **settings)
-    half_sweep(problem.users, (items, items), (users, users), config, "user")
+    half_sweep(problem.users, (items, items), (users, users), config)
     full_C, full_P, user_penalty, _ = literal(P, C, config)
     np.testing.assert_allclose(users, reference.solve_rows(full_C, full_P, items, user_penalty), rtol=1e-5, atol=1e-7)
 
@@ -148,7 +148,7 @@ def test_confidences_below_the_background_of_whole_rows_keep_their_digits():
     generator = np.random.default_rng(2)
     P, C = generator.standard_normal((20, 30)), 1e-6 * (0.5 + generator.random((20, 30)))
     config, problem, _, users, items = fit_pieces(P, C, factors=4, dtype="float32", regularization=1e-7)
-    half_sweep(problem.users, (items, items), (users, users), config, "user")
+    half_sweep(problem.users, (items, items), (users, users), config)
     assert_stationary(*literal(P, C, config)[:2], users, items, np.full(20, 1e-7), "float32")
 
 
@@ -161,7 +161,7 @@ def test_rows_with_most_cells_removed_keep_their_digits(regularization, solver, 
     C[:, 0] = np.nan
     settings = {"factors": 8, "regularization": regularization, "cg_steps": 100}
     config, problem, _, users, items = fit_pieces(P, C, solver=solver, dtype="float32", **settings)
-    half_sweep(problem.users, (items, items), (users, users), config, "user")
+    half_sweep(problem.users, (items, items), (users, users), config)
     full_C, full_P, user_penalty, _ = literal(P, C, config)
     assert_stationary(full_C, full_P, users, items, user_penalty, "float32")
 

@@ -6,55 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
+from lines_and_cells import HOW, LINES, cells, reference
 from scipy import sparse
 
 from implicit_wmf.errors import InputError
 from implicit_wmf.interactions import Interactions
-
-LINES = st.lists(
-    st.tuples(
-        st.sampled_from(["b", "a", "é", "", "aa"]),
-        st.sampled_from([3, -1, 2**40, 0]),
-        st.integers(-50, 50).map(lambda number: number / 4),
-        st.integers(0, 4),
-    ),
-    min_size=1,
-    max_size=30,
-)
-HOW = st.sampled_from(["sum", "max", "last", "count"])
-
-
-def reference(lines, how, timed=True):
-    """Value and last time of each pair, by dictionaries."""
-    groups = {}
-    for user, item, value, time in lines:
-        groups.setdefault((user, item), []).append((value, time))
-    result = {}
-    for pair, entries in groups.items():
-        values = [value for value, _ in entries]
-        latest = max(time for _, time in entries)
-        last = [value for value, time in entries if time == latest][-1] if timed else values[-1]
-        result[pair] = ({"sum": sum(values), "max": max(values), "last": last, "count": len(values)}[how], latest)
-    return result
-
-
-def cells(data):
-    """The stored cells by raw id, and a check of what kernels rely on."""
-    matrix = data.matrix
-    assert isinstance(matrix, sparse.csr_array)
-    assert matrix.indices.dtype == matrix.indptr.dtype == np.int32
-    assert matrix.data.dtype in (np.float32, np.float64)
-    found = {}
-    for row in range(matrix.shape[0]):
-        start, stop = matrix.indptr[row : row + 2]
-        assert (np.diff(matrix.indices[start:stop]) > 0).all()
-        for place in range(start, stop):
-            key = (data.users[row], data.items[matrix.indices[place]])
-            time = None if data.timestamps is None else data.timestamps[place]
-            found[key] = (matrix.data[place], time)
-    assert len(found) == data.nnz
-    return found
 
 
 @given(LINES, HOW)
@@ -72,45 +28,6 @@ def test_frame_without_timestamps_takes_the_later_line_for_last(lines, how):
     data = Interactions.from_frame(frame, user="u", item="i", value="v", aggregate=how)
     expected = {pair: (value, None) for pair, (value, _) in reference(lines, how, timed=False).items()}
     assert cells(data) == expected
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(-9, 9), st.integers(0, 3)), max_size=25), HOW
-)
-def test_triples_agree_with_dictionaries(lines, how):
-    rows, columns, values, moments = (np.array([line[k] for line in lines], dtype=np.int64) for k in range(4))
-    data = Interactions.from_triples(rows, columns, values, shape=(5, 4), aggregate=how, timestamps=moments)
-    assert data.shape == (5, 4)
-    assert cells(data) == reference(lines, how)
-
-
-def test_sums_accumulate_in_float64():
-    values = np.array([2**24, 1, 1, -(2**24)], dtype=np.float32)
-    data = Interactions.from_triples([0] * 4, [0] * 4, values)
-    assert data.matrix.data.tolist() == [2.0]
-    assert data.matrix.dtype == np.float32
-
-
-@pytest.mark.parametrize(
-    ("given_dtype", "expected"),
-    [
-        ("bool", "f4"),
-        ("int8", "f4"),
-        ("uint16", "f4"),
-        ("int32", "f8"),
-        ("int64", "f8"),
-        ("float32", "f4"),
-        ("f8", "f8"),
-    ],
-)
-def test_data_dtype(given_dtype, expected):
-    values = np.array([1, 0, 1]).astype(given_dtype)
-    for data in (
-        Interactions.from_triples([0, 1, 1], [0, 0, 1], values),
-        Interactions.from_matrix(sparse.csr_array((values, ([0, 1, 1], [0, 0, 1])))),
-    ):
-        assert data.matrix.dtype == np.dtype(expected)
-        assert data.matrix.data.tolist() == [1, 0, 1]
 
 
 IDS = {
@@ -285,151 +202,25 @@ def test_empty_frame_and_repeated_column_names_are_refused():
         Interactions.from_frame(pd.DataFrame([[1, 2, 3]], columns=["u", "u", "i"]), user="u", item="i")
 
 
-@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "bsr", "lil", "dok", "dia"])
-@pytest.mark.parametrize("kind", ["array", "matrix"])
-def test_every_sparse_layout(layout, kind):
-    dense = np.array([[0, 2.5, 0, 1], [0, 0, 0, 0], [3, 0, 0, 4]])
-    given_matrix = getattr(sparse, f"{layout}_{kind}")(dense)
-    data = Interactions.from_matrix(given_matrix)
-    np.testing.assert_array_equal(data.matrix.toarray(), dense)
-    assert len(cells(data)) == 4
-    assert repr(data) == "Interactions(3 users x 4 items, 4 pairs)"
-
-
-@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
-def test_unsorted_duplicates_and_stored_zeros(index_dtype):
-    indptr, indices = np.array([0, 4, 4, 5], dtype=index_dtype), np.array([2, 0, 2, 1, 0], dtype=index_dtype)
-    matrix = sparse.csr_array((np.array([1.0, 0.0, 5.0, 2.0, 3.0]), indices, indptr), shape=(3, 3))
-    matrix.has_canonical_format = True
-    expected = {(0, 0): (0, None), (0, 1): (2, None), (0, 2): (6, None), (2, 0): (3, None)}
-    assert cells(Interactions.from_matrix(matrix)) == expected
-    assert (
-        cells(Interactions.from_matrix(sparse.csr_matrix((matrix.data, indices, indptr), shape=(3, 3)).tocsc()))
-        == expected
-    )
-    assert indices.tolist() == [2, 0, 2, 1, 0]
-
-
-@pytest.mark.parametrize("dense", [[[0, 2], [3, 0]], np.array([[0, 2], [3, 0]], order="F"), np.array([[False, True]])])
-def test_dense_zeros_are_not_stored(dense):
-    data = Interactions.from_matrix(dense)
-    assert data.matrix.toarray().tolist() == np.asarray(dense).tolist()
-    assert data.nnz == np.count_nonzero(dense)
-
-
-def test_nothing_is_shared_with_the_given_matrix():
-    matrix = sparse.csr_array(np.eye(3))
-    data = Interactions.from_matrix(matrix)
-    for part in ("data", "indices", "indptr"):
-        assert not np.shares_memory(getattr(matrix, part), getattr(data.matrix, part))
-    values = np.array([1.0, 2.0])
-    assert not np.shares_memory(Interactions.from_triples([0, 1], [0, 1], values, timestamps=values).timestamps, values)
-
-
-def broken(layout, **parts):
-    matrix = sparse.random_array((4, 4), density=0.5, format=layout, rng=np.random.default_rng(0))
-    for name, part in parts.items():
-        setattr(matrix, name, part(getattr(matrix, name)))
-    return matrix
-
-
-def changed(place, value):
-    def change(array):
-        array = array.copy()
-        array[place] = value
-        return array
-
-    return change
-
-
-@pytest.mark.parametrize("layout", ["csr", "csc"])
 @pytest.mark.parametrize(
-    ("parts", "message"),
+    ("ids", "expected"),
     [
-        ({"indices": changed(2, 4)}, "matrix.indices: 4 at position 2 is out of range for a size of 4"),
-        ({"indices": changed(0, -1)}, "matrix.indices: -1 at position 0 is negative"),
-        ({"indptr": changed(0, 1)}, "matrix.indptr: 1 at position 0; it must start at 0"),
-        ({"indptr": changed(1, 99)}, "matrix.indptr: .* at position 2; it must start at 0 and never fall"),
-        ({"indptr": changed(4, 10**6)}, "matrix: indptr promises 1000000 entries"),
-        ({"indptr": lambda a: a[:-1]}, r"matrix.indptr: expected 5 integers, met int32 of shape \(4,\)"),
-        ({"data": lambda a: a[:-3]}, "matrix: indptr promises"),
-        ({"data": changed(1, np.nan)}, "matrix: nan at row . *, column .; give finite"),
-        ({"data": lambda a: a.astype(complex)}, "matrix: dtype complex128 does not hold real numbers"),
+        (pd.MultiIndex.from_tuples([("a", 1), ("b", 2)]), [("a", 1), ("b", 2)]),
+        (pd.Categorical(["b", "a"]), ["b", "a"]),
+        (pd.Series([7, 5], index=[1, 0], name="x"), [7, 5]),
+        ([2**53 + 1, 0.5], [2**53 + 1, 0.5]),
     ],
 )
-def test_broken_compressed_matrices_are_refused(layout, parts, message):
-    with pytest.raises(InputError, match=message):
-        Interactions.from_matrix(broken(layout, **parts))
+def test_given_ids_are_taken_as_they_are(ids, expected):
+    data = Interactions.from_matrix(np.eye(2), users=ids)
+    assert list(data.users) == expected
+    assert data.users.name is None
+    assert data.user_indices(expected).tolist() == [0, 1]
 
 
-def test_broken_coo_bsr_and_lil_are_refused():
-    with pytest.raises(InputError, match="matrix.row: 9 at position 0 is out of range"):
-        Interactions.from_matrix(broken("coo", row=changed(0, 9)))
-    with pytest.raises(InputError, match="matrix: row, col and data have shapes"):
-        Interactions.from_matrix(broken("coo", data=lambda a: a[:-1]))
-    with pytest.raises(InputError, match="matrix.indices: 77 at position 0 is out of range"):
-        Interactions.from_matrix(broken("bsr", indices=changed(0, 77)))
-    lil = sparse.lil_array(np.eye(3))
-    lil.rows[1] = [0, 1, 2]
-    with pytest.raises(InputError, match="matrix: its lists of columns and of values differ"):
-        Interactions.from_matrix(lil)
-
-
-@pytest.mark.parametrize(
-    ("matrix", "message"),
-    [
-        (np.ones(3), "matrix: expected 2 dimensions .* met 1"),
-        (np.ones((2, 2, 2)), "matrix: expected 2 dimensions .* met 3"),
-        (np.array([[1.0, np.inf]]), "matrix: inf at row 0, column 1"),
-        (np.ones((0, 3)), "matrix.shape: expected two positive integers"),
-        ([["a"]], "matrix: dtype <U1 does not hold real numbers"),
-        ([[1], [1, 2]], "matrix: not a rectangular array"),
-        (None, "matrix: dtype object does not hold real numbers"),
-        (pd.DataFrame([[1]]), "matrix: met a DataFrame; use from_frame"),
-        (np.ma.masked_equal([[1, 0]], 0), "matrix: met a masked array"),
-        (sparse.coo_array(np.ones(3)), "matrix: expected 2 dimensions .* met 1"),
-        (sparse.coo_array((1, 2**31)), "items: 2147483648 is more than the 2147483647"),
-    ],
-)
-def test_bad_matrices_are_refused(matrix, message):
-    with pytest.raises(InputError, match=message):
-        Interactions.from_matrix(matrix)
-
-
-def test_ids_of_a_matrix():
-    data = Interactions.from_matrix(np.eye(2), users=["a", "b"], items=[(1, 2), (3, 4)])
-    assert data.item_indices((3, 4)).tolist() == [1]
-    with pytest.raises(InputError, match="users: 1 ids given for 2 users"):
-        Interactions.from_matrix(np.eye(2), users=["a"])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "options", "message"),
-    [
-        (([0, -1], [0, 0]), {}, "rows: -1 at position 1 is negative"),
-        (([0, 1], [0, 5]), {"shape": (2, 5)}, "columns: 5 at position 1 is out of range for a size of 5"),
-        (([0, 1], [0, 1]), {"users": ["a"]}, "rows: 1 at position 1 is out of range for a size of 1"),
-        (([0.0], [0]), {}, "rows: expected integers, met dtype float64"),
-        (([[0]], [0]), {}, "rows: expected a 1-D array, met 2"),
-        (([0, 1], [0]), {}, "columns: 1 given for 2 rows"),
-        (([0], [0], [1.0, 2.0]), {}, "values: 2 given for 1 rows"),
-        (([0], [0], ["x"]), {}, "values: 'x' at position 0 is not a real number"),
-        (([0], [0], [[1.0]]), {}, "values: expected a 1-D array"),
-        (([0], [0], [np.nan]), {}, "values: the value at position 0 is missing or NaN"),
-        (([0], [0]), {"timestamps": [1, 2]}, "timestamps: 2 given for 1 rows"),
-        (([0], [0]), {"shape": (-1, 2)}, r"shape: expected two positive integers .* met \(-1, 2\)"),
-        (([0], [0]), {"shape": (1.5, 2)}, "shape: expected two positive integers"),
-        (([0], [0]), {"shape": 3}, "shape: expected two positive integers"),
-        (([2**31], [0]), {}, "rows: 2147483649 is more than"),
-        (([], []), {}, "rows: empty; give at least one line, or a shape"),
-        (([0, 0], [0, 0], np.float32([3e38, 3e38])), {}, "values: the value of row 0, column 0 overflows float32"),
-        (([0, 0], [0, 0], [1e308, 1e308]), {}, "values: the value of row 0, column 0 overflows float64"),
-        (([0], [0]), {"users": ["a", "b"], "shape": (3, 1)}, "users: 2 ids given for 3 users"),
-    ],
-)
-def test_bad_triples_are_refused(arguments, options, message):
-    with pytest.raises(InputError, match=message):
-        Interactions.from_triples(*arguments, **options)
+def test_given_ids_of_two_dimensions_are_refused():
+    with pytest.raises(InputError, match="users: the ids have 2 dimensions; give a flat sequence"):
+        Interactions.from_matrix(np.eye(2), users=np.eye(2))
 
 
 def test_unknown_ids_are_named():

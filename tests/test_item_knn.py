@@ -1,5 +1,3 @@
-import inspect
-
 import numpy as np
 import pytest
 from conftest import awkward_counts, to_sparse
@@ -8,7 +6,7 @@ from scipy.sparse import csr_array
 from implicit_wmf import Interactions
 from implicit_wmf.errors import InputError, NotFittedError
 from implicit_wmf.evaluation import evaluate
-from implicit_wmf.item_knn import ItemKNN, ItemKNNConfig
+from implicit_wmf.item_knn import ItemKNN
 
 SIMILARITIES = [
     {"similarity": "cosine"},
@@ -315,11 +313,6 @@ def test_it_is_evaluated_as_other_models_are():
 
 
 class TestSettings:
-    def test_the_constructor_and_the_settings_have_the_same_names_and_defaults(self):
-        signature = inspect.signature(ItemKNN).parameters
-        assert {name: p.default for name, p in signature.items()} == ItemKNN().get_params()
-        assert tuple(signature) == ItemKNNConfig.names()
-
     def test_they_can_be_read_and_changed(self):
         model = ItemKNN(20, shrinkage=2.0)
         assert repr(model) == "ItemKNN(neighbours=20, shrinkage=2.0)"

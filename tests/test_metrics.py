@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from implicit_wmf.errors import InputError
 from implicit_wmf.evaluation import METRICS, parse_metric, score_lists
+from implicit_wmf.evaluation import hits as hits_module
 from implicit_wmf.evaluation import metrics as metrics_module
-from implicit_wmf.evaluation.catalogue import Exposure, coverage, gini, popularity_rank, popularity_ranks
-from implicit_wmf.evaluation.metrics import parse_metrics, stored_pairs
+from implicit_wmf.evaluation.metrics import parse_metrics
+from implicit_wmf.evaluation.split_parts import stored_pairs
 from implicit_wmf.threads import thread_limit
 
 NAMES = ["recall", "capped_recall", "ndcg", "precision", "hit", "mrr", "map"]
@@ -152,7 +153,7 @@ def test_blocks_and_threads_change_no_bit(monkeypatch):
     lists, targets = random_lists(users=300)
     names = [f"{name}@{k}" for name in NAMES for k in (3, 17)]
     whole = score_lists(lists, *to_csr(targets), names)
-    monkeypatch.setattr(metrics_module, "_BLOCK", 7)
+    monkeypatch.setattr(hits_module, "_BLOCK", 7)
     for threads in (1, 3):
         with thread_limit(threads):
             blocks = score_lists(lists, *to_csr(targets), names)
@@ -271,7 +272,7 @@ def test_refuses_lists_and_targets_that_compiled_loops_cannot_read(change, messa
         score_lists(**arrays, metrics="recall@2")
     if "a second time" not in message:
         with pytest.raises(InputError, match=message):
-            metrics_module.hit_matrix(**arrays)
+            hits_module.hit_matrix(**arrays)
 
 
 def test_refuses_lists_of_several_lengths():
@@ -307,52 +308,49 @@ def test_single_metrics_refuse_what_they_cannot_read(name, hits, relevant, k, me
 def test_single_metrics_are_those_of_lists():
     lists, targets = random_lists()
     indptr, indices = to_csr(targets)
-    hits = metrics_module.hit_matrix(lists, indptr, indices)
+    hits = hits_module.hit_matrix(lists, indptr, indices)
     for name in NAMES:
         expected = score_lists(lists, indptr, indices, f"{name}@7")[f"{name}@7"]
         np.testing.assert_array_equal(METRICS[name](hits, np.diff(indptr), 7), expected)
 
 
-def test_popularity_ranks_by_hand():
-    # users with a positive value for each item: 2, 1, 3, 1, 0; a negative value and a stored zero are none
-    matrix = csr_array(np.array([[1, 0, 1, 5, -1], [2, 0, 1, 9, 0], [0, 3, 0.5, 0, -2]]))
-    matrix.data[matrix.data == 9] = 0
-    # item 2 is first, item 0 second, items 1 and 3 share ranks 3 and 4, item 4 is last
-    assert popularity_ranks(matrix).tolist() == [2, 3.5, 1, 3.5, 5]
+def test_metrics_are_functions_of_hits_that_say_what_they_take():
+    hits, relevant = np.array([[True, False, True], [False, False, False]]), np.array([4, 1])
+    assert METRICS["recall"](hits=hits, relevant=relevant, k=2).tolist() == [1 / 4, 0]
+    for name, metric in METRICS.items():
+        assert list(inspect.signature(metric).parameters) == ["hits", "relevant", "k"]
+        assert getattr(metrics_module, metric.__name__) is metric
+        summary, sections = metric.__doc__.split("\n\n", 1)
+        assert "\n" not in summary
+        assert sections.count("Parameters\n----------\nhits\n    Booleans (users, N)") == 1, name
 
 
-def test_popularity_rank_of_lists_by_hand():
-    lists = np.array([[2, 1, 4], [4, -1, -1], [-1, -1, -1]])
-    ranks = np.array([2, 3.5, 1, 3.5, 5])
-    assert popularity_rank(lists, ranks, 2).tolist()[:2] == [(1 + 3.5) / 2, 5]
-    assert popularity_rank(lists, ranks, 3).tolist()[:2] == [(1 + 3.5 + 5) / 3, 5]
-    assert np.isnan(popularity_rank(lists, ranks, 3)[2])
+def test_tallies_by_hand():
+    hits, relevant = np.array([[False, True, True, False], [False] * 4, [True] * 4]), np.array([3, 1, 9])
+    two, many = hits_module.tallies(hits, relevant, [2, 100])
+    gains = [1 / math.log2(1 + rank) for rank in range(1, 10)]
+    assert (two.k, two.relevant.tolist(), two.hits is hits) == (2, [3, 1, 9], True)
+    assert (two.found.tolist(), many.found.tolist()) == ([1, 0, 2], [2, 0, 4])
+    assert two.gain.tolist() == pytest.approx([gains[1], 0, gains[0] + gains[1]])
+    assert many.gain.tolist() == pytest.approx([gains[1] + gains[2], 0, sum(gains[:4])])
+    assert two.ideal.tolist() == pytest.approx([gains[0] + gains[1], 1, gains[0] + gains[1]])
+    assert many.ideal.tolist() == pytest.approx([sum(gains[:3]), 1, sum(gains)])
+    assert two.precisions.tolist() == [1 / 2, 0, 2]
+    assert many.precisions.tolist() == pytest.approx([1 / 2 + 2 / 3, 0, 4])
+    assert two.first.tolist() == many.first.tolist() == [2, math.inf, 1]
+    assert two.best.tolist() == [2, 1, 2]
+    assert many.best.tolist() == [3, 1, 9]
 
 
-def test_exposure_coverage_and_gini_by_hand():
-    exposure = Exposure(5, [1, 3])
-    exposure.add(np.array([[2, 1, 4], [2, -1, -1]]))
-    exposure.add(np.array([[0, 2, -1]]))
-    assert exposure.counts[1].tolist() == [1, 0, 2, 0, 0]
-    assert exposure.counts[3].tolist() == [1, 1, 3, 0, 1]
-    assert coverage(exposure.counts[1]) == 2 / 5
-    assert coverage(exposure.counts[3]) == 4 / 5
-    # ascending 0, 0, 0, 1, 2 with weights -4, -2, 0, 2, 4: (2 + 8) / (4 * 3)
-    assert gini(exposure.counts[1]) == pytest.approx(10 / 12)
-    # ascending 0, 1, 1, 1, 3: (-2 + 0 + 2 + 12) / (4 * 6)
-    assert gini(exposure.counts[3]) == pytest.approx(12 / 24)
+def test_a_metric_is_known_everywhere_once_it_is_defined(monkeypatch):
+    for table in ("METRICS", "_DEFINITIONS"):
+        monkeypatch.setattr(metrics_module, table, dict(getattr(metrics_module, table)))
 
+    @metrics_module._metric("last_rank")
+    def last_rank(tally):
+        return (tally.hits * np.arange(1, tally.hits.shape[1] + 1))[:, : tally.k].max(axis=1)
 
-def test_gini_at_its_ends():
-    assert gini(np.array([4, 4, 4])) == 0
-    assert gini(np.array([0, 7, 0])) == 1
-    assert math.isnan(gini(np.array([0, 0])))
-    assert math.isnan(gini(np.array([3])))
-
-
-@given(st.lists(st.integers(0, 50), min_size=2, max_size=20).filter(any))
-def test_gini_is_half_the_relative_mean_difference(exposure):
-    n, total = len(exposure), sum(exposure)
-    differences = sum(abs(x - y) for x in exposure for y in exposure)  # over n (n - 1) pairs of two items
-    expected = differences / (2 * n * (n - 1)) / (total / n)
-    assert gini(np.array(exposure)) == pytest.approx(expected, rel=1e-12)
+    lists, targets = np.array([[7, 3, 5], [3, 4, 9], [1, 2, 3]]), to_csr([{3, 4}, {9}, set()])
+    np.testing.assert_array_equal(score_lists(lists, *targets, "last_rank@2")["last_rank@2"], [2, 0, np.nan])
+    assert parse_metric("last_rank@3").k == 3
+    assert last_rank(np.array([[True, False, True]]), np.array([2]), 3).tolist() == [3]

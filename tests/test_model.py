@@ -1,6 +1,5 @@
 """The estimator: its parameters, fits and recommendations."""
 
-import inspect
 from fractions import Fraction
 
 import numpy as np
@@ -13,14 +12,6 @@ from sklearn.base import clone
 from implicit_wmf import WMF, InputError, Interactions, NotFittedError, WMFConfig
 
 # hyper-parameters
-
-
-def test_constructor_is_the_configuration():
-    parameters = inspect.signature(WMF).parameters
-    assert tuple(parameters) == WMFConfig.names()
-    assert WMF().config == WMFConfig()
-    documented = WMF.__doc__.split("Parameters\n")[1].split("Attributes\n")[0]
-    assert all(f"\n    {name} : " in documented for name in WMFConfig.names())
 
 
 def test_scikit_learn_can_clone_and_change_it(model):

@@ -1,18 +1,17 @@
 """MovieLens 1M in the split of He et al. 2017, which may not be redistributed: skipped where it is absent."""
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import publishers
 import pytest
 from conftest import COMPILED
 
 from implicit_wmf import WMF
 
-ROOT = Path(__file__).parent.parent
-DATA = Path(os.environ.get("IMPLICIT_WMF_DATA", ROOT.parent / "shared" / "data")) / "ml-1m-ncf"
+DATA = publishers.DATA / "ml-1m-ncf"
 
 # The command line, then the peak of its own memory; getrusage would count what the parent had before exec as well.
 RUN = """

@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
-from implicit_wmf import WMF, InputError, Interactions
+from implicit_wmf import WMF, InputError, Interactions, WMFConfig
 from implicit_wmf.persistence import _manifest_checksum, check_can_save
 
 
@@ -307,3 +307,14 @@ def test_fitted_data_cannot_be_changed_under_the_model(model):
     for part in (model.interactions.matrix.indices, model.interactions.matrix.indptr, model.interactions.matrix.data):
         with pytest.raises(ValueError, match="read-only"):
             part[0] = 1_000_000
+
+
+def test_plain_hyper_parameters_are_what_files_hold():
+    generator = np.random.default_rng(0)
+    config = WMFConfig(factors=np.int64(3), user_background=[1, 2], dtype=np.float64, random_state=generator)
+    plain = config.plain()
+    assert list(plain) == list(config.names())
+    assert (plain["dtype"], plain["factors"], type(plain["factors"])) == ("float64", 3, int)
+    assert (plain["user_background"].dtype, plain["user_background"].tolist()) == (np.float64, [1, 2])
+    assert plain["random_state"] is generator
+    assert (config.user_background, config.dtype) == ([1, 2], np.float64)

@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import COMPILED
+
+from implicit_wmf.cli import app
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -26,6 +29,15 @@ def test_two_commands_do_the_set_up():
     assert all(command.startswith("python3 -m venv ") for command in commands)
     assert commands[0].endswith("demo")
     assert commands[1].endswith("pytest -q")
+
+
+def test_the_commands_shown_exist_with_their_options():
+    commands = typer.main.get_command(app).commands
+    shown = re.findall(r"^implicit-wmf (\w+)(.*)$", README, re.MULTILINE)
+    assert {name for name, _ in shown} == set(commands)
+    for name, rest in shown:
+        known = {option for parameter in commands[name].params for option in parameter.opts}
+        assert set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", rest)) <= known, name
 
 
 def run_page(name):

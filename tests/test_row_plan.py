@@ -14,7 +14,10 @@ EVERY = np.ones(SIZES.size, dtype=bool)
 
 
 def plan(sizes, kind=ANY, **settings):
-    return SidePlan(sizes, np.where(sizes > 0, kind, EMPTY).astype(np.uint8), WMFConfig(**settings))
+    config = WMFConfig(**settings)
+    kinds = np.where(sizes > 0, kind, EMPTY).astype(np.uint8)
+    solver = {"solver": config.solver, "cg_steps": config.cg_steps}
+    return SidePlan(sizes, kinds, config.factors, config.factor_dtype, **solver)
 
 
 def test_costs_grow_with_cells_and_factors():

@@ -165,6 +165,20 @@ def test_given_text_ids_keep_the_file_text(tmp_path):
     assert match_ids(pd.Series([124]), None).tolist() == [124]
 
 
+def test_given_ids_that_are_none_are_refused_by_argument(tmp_path):
+    path = save(tmp_path, "u,i\n124,5\n")
+    for name, ids, message in (("users", "abc", "met 'abc'"), ("items", [5, 5], "the id 5 at position 1 was given")):
+        with pytest.raises(InputError, match=f"{name}: .*{message}"):
+            read_interactions(path, user="u", item="i", **{name: ids})
+
+
+def test_the_longest_integer_ids_among_text(tmp_path):
+    largest = 2**64 - 1
+    data = pd.Index(np.array([3, largest], dtype=np.uint64))
+    known, unknown = read_ids(save(tmp_path, f"u\n{largest}\n{largest}0\n-0\n-\n+3\n"), "u", data)
+    assert (known.tolist(), unknown.tolist()) == ([largest], [f"{largest}0", "-0", "-", "+3"])
+
+
 @pytest.mark.parametrize("dtype", ["object", "str", "category"])
 def test_given_integer_ids_take_the_integers_among_text(tmp_path, dtype):
     texts = ["124", "x", "00123", "-5", "124", "1.0", "٣", "9" * 5000, None]

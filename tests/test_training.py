@@ -15,7 +15,15 @@ from threadpoolctl import threadpool_info
 
 from implicit_wmf import WMF, InputError, WMFConfig
 from implicit_wmf.confidence import weigh
-from implicit_wmf.training import EpochRecord, compute_loss, epochs, gram_matrix, half_sweep, initial_factors
+from implicit_wmf.training import (
+    EpochRecord,
+    balanced_bounds,
+    compute_loss,
+    epochs,
+    gram_matrix,
+    half_sweep,
+    initial_factors,
+)
 
 FACTORS = [1, 3, 16, 65] if COMPILED else [1, 3]
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
@@ -31,7 +39,7 @@ def small(**settings):
 def fit_pieces(dense, **settings):
     config = WMFConfig(**{"iterations": 3, "random_state": 0, "regularization": 0.1, **settings})
     problem = weigh(to_sparse(dense), config)
-    *_, (record, (users, items)) = epochs(problem, initial_factors(dense.shape, config), config)
+    *_, (record, (users, items)) = epochs(problem, initial_factors(dense.shape, config))
     return config, problem, record, users, items
 
 
@@ -68,7 +76,7 @@ def test_gradient_is_zero_after_either_half_sweep(weighting, factors, dtype, bac
     config, problem, _, users, items = fit_pieces(dense, **settings)
     C, P, user_penalty, item_penalty = literal(dense, config)
     assert_stationary(C.T, P.T, items, users, item_penalty, dtype)
-    half_sweep(problem.users, (items, items), (users, users), config, "user")
+    half_sweep(problem.users, (items, items), (users, users), config)
     assert_stationary(C, P, users, items, user_penalty, dtype)
     assert not users[3].any()  # the empty row
 
@@ -80,7 +88,7 @@ def test_rows_equal_the_solution_of_their_normal_equations(factors, settings):
     config, problem, _, users, items = fit_pieces(dense, factors=factors, dtype="float64", **settings)
     if config.regularization == 0:
         items = np.random.default_rng(3).standard_normal(items.shape)  # of full rank, as the reference needs
-    half_sweep(problem.users, (items, items), (users, users), config, "user")
+    half_sweep(problem.users, (items, items), (users, users), config)
     C, P, user_penalty, _ = literal(dense, config)
     np.testing.assert_allclose(users, reference.solve_rows(C, P, items, user_penalty), rtol=1e-7, atol=1e-9)
 
@@ -96,7 +104,7 @@ def test_rows_on_either_side_of_the_crossover_between_dual_and_primal(dtype, raw
     # raw: values 0 (removed cell), 1 (exactly the background) and 2, so weights below, at and above 0
     settings = {"weighting": "raw"} if raw else {}
     config, problem, _, users, items = fit_pieces(dense, factors=factors, dtype=dtype, **settings)
-    half_sweep(problem.users, (items, items), (users, users), config, "user")
+    half_sweep(problem.users, (items, items), (users, users), config)
     C, P, user_penalty, _ = literal(dense, config)
     assert_stationary(C, P, users, items, user_penalty, dtype)
 
@@ -108,7 +116,7 @@ def test_cells_whose_confidence_is_the_background_are_not_lost(dtype):
     dense[1, :4] = [1.0, 2.0, 1.0, 3.0]
     dense[2] = 2.0
     config, problem, _, users, items = fit_pieces(dense, factors=6, dtype=dtype, weighting="raw")
-    half_sweep(problem.users, (items, items), (users, users), config, "user")
+    half_sweep(problem.users, (items, items), (users, users), config)
     C, P, user_penalty, _ = literal(dense, config)
     assert_stationary(C, P, users, items, user_penalty, dtype)
 
@@ -152,7 +160,7 @@ def test_loss_never_rises(weighting, dtype, solver):
     )
     dense = small()
     problem = weigh(to_sparse(dense), config)
-    losses = [record.loss for record, _ in epochs(problem, initial_factors(dense.shape, config), config)]
+    losses = [record.loss for record, _ in epochs(problem, initial_factors(dense.shape, config))]
     allowed = 1e-6 if dtype == "float32" else 1e-12
     assert all(after <= before * (1 + allowed) for before, after in zip(losses, losses[1:], strict=False))
     assert losses[-1] < losses[0]
@@ -179,7 +187,7 @@ def test_loss_never_rises_with_little_regularization(regularization, factors):
     dense = awkward_counts(50, 60)
     config = WMFConfig(factors=factors, iterations=10, random_state=0, regularization=regularization)
     problem = weigh(to_sparse(dense), config)
-    losses = [record.loss for record, _ in epochs(problem, initial_factors(dense.shape, config), config)]
+    losses = [record.loss for record, _ in epochs(problem, initial_factors(dense.shape, config))]
     scale = (reference.confidence_and_preference(dense, "linear")[0]).sum()  # of the objective at factors of 0
     assert all(after <= before + 1e-6 * scale for before, after in zip(losses, losses[1:], strict=False))
     assert min(losses) >= 0
@@ -320,6 +328,58 @@ def test_loss_of_given_factors_needs_no_fit():
     C, P, user_penalty, item_penalty = literal(dense, config)
     loss = compute_loss(weigh(to_sparse(dense), config), users, items, None)
     assert loss.total == pytest.approx(reference.loss(C, P, users, items, user_penalty, item_penalty), rel=1e-12)
+
+
+@pytest.mark.parametrize("weighting", ["linear", "raw"])
+def test_the_background_has_no_loss_where_nothing_else_is_predicted(weighting):
+    dense = np.ones((12, 12))
+    dense[0, 0] = np.nan
+    config = WMFConfig(factors=3, weighting=weighting, dtype="float64")
+    problem = weigh(to_sparse(dense), config)
+    for seed in range(20):  # the difference of two equal sums, rounded to either side
+        users, items = np.random.default_rng(seed).standard_normal((2, 12, 3))
+        users[0] = 0
+        loss = compute_loss(problem, users, items, None)
+        assert 0 <= loss.background < 1e-9 * loss.stored
+
+
+def test_starting_factors_that_the_precision_cannot_hold_are_refused():
+    with pytest.raises(InputError, match=r"init_scale is 1e-60, which float32 cannot hold divided by sqrt"):
+        initial_factors((2, 2), WMFConfig(init_scale=1e-60))
+    with pytest.raises(InputError, match=r"init_scale is 1e\+60, which float32 cannot hold"):
+        initial_factors((2, 2), WMFConfig(init_scale=1e60))
+    users, items = initial_factors((2, 3), WMFConfig(factors=4, init_scale=2.0))  # a scale of 1
+    assert users.shape == (2, 4)
+    assert items.shape == (3, 4)
+
+
+def test_starting_factors_have_their_standard_deviation():
+    users, items = initial_factors((2000, 3000), WMFConfig(factors=16, init_scale=0.5, random_state=3))
+    for factors in (users, items):
+        assert abs(factors.mean()) < 0.003
+        assert factors.std() == pytest.approx(0.5 / 4, rel=0.02)
+    assert_array_equal(users, initial_factors((2000, 5), WMFConfig(factors=16, init_scale=0.5, random_state=3))[0])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 63, 64, 65, 6400])
+def test_blocks_cover_every_row_once_and_the_heaviest_comes_first(rows):
+    work = np.random.default_rng(rows).lognormal(10, 1, rows)
+    bounds = balanced_bounds(work)
+    ordered = sorted(bounds)
+    assert [start for start, _ in ordered] == [0, *(stop for _, stop in ordered[:-1])]
+    assert ordered[-1][1] == rows
+    costs = [work[start:stop].sum() for start, stop in bounds]
+    assert all(start < stop for start, stop in bounds)
+    assert costs == sorted(costs, reverse=True)
+    assert len(bounds) <= 64
+    assert max(costs) <= work.sum() / 64 + work.max()
+
+
+def test_blocks_of_equal_rows_are_equal_and_none_is_long():
+    assert sorted(balanced_bounds(np.full(640, 5.0))) == [(10 * k, 10 * k + 10) for k in range(64)]
+    bounds = balanced_bounds(np.full(100_000, 3e4))  # nanoseconds: 3 s in all, so 150 blocks of 20 ms
+    assert len(bounds) == 150
+    assert max(stop - start for start, stop in bounds) * 3e4 <= 20e6 + 2 * 3e4
 
 
 def _medium_counts():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..plan import Objective
+from ..objective import Objective
 from .contestant import Factors
 from .peer import WholeFits, seed_of
 from .plain import Plain, Strength, cannot_express

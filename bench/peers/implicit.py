@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..plan import Objective
+from ..objective import Objective
 from .contestant import AfterEpoch
 from .peer import Peer
 

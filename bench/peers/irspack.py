@@ -7,7 +7,7 @@ import time
 import numpy as np
 import scipy.sparse
 
-from ..plan import Objective
+from ..objective import Objective
 from .contestant import AfterEpoch
 from .peer import Peer, seed_of
 from .plain import cannot_express

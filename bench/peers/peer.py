@@ -15,7 +15,7 @@ from implicit_wmf import WMFConfig
 from implicit_wmf.confidence import weigh
 from implicit_wmf.training import compute_loss
 
-from ..plan import Objective
+from ..objective import Objective
 from .contestant import SEED, AfterEpoch, CannotExpressError, Factors, Point
 from .ours import Ours
 from .plain import Plain, Strength, one_strength, to_plain

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 
-from ..plan import Objective
+from ..objective import Objective
 from .contestant import CannotExpressError
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..plan import Objective
+from ..objective import Objective
 from .contestant import CannotExpressError, Factors
 from .peer import WholeFits, seed_of
 

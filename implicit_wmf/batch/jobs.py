@@ -85,7 +85,7 @@ class BatchRecommending(Recommending):
             Length of the lists.
         users : sequence of raw ids, or one id; optional
             By default every user; each once, in this order.
-        filter_already_liked_items, filter_items, items
+        filter_already_liked_items, filter_items, items : optional
             As in `recommend`, with positions of items; sparse matrices have a row for each of `users`.
         part_users : int, optional
             Users a file; by default about 4 million numbers of their factors and lists.
@@ -113,55 +113,27 @@ class BatchRecommending(Recommending):
         The folder holds ``part-00000.parquet``, ... with columns user, item (raw ids), rank (from 1) and score, and
         ``_summary.json``, which readers of Parquet folders leave out: ``pandas.read_parquet(path)`` gives one table.
         """
-        return recommend_all(
-            self,
-            path,
-            N,
-            users=users,
-            filter_already_liked_items=filter_already_liked_items,
-            filter_items=filter_items,
-            items=items,
-            part_users=part_users,
-            restart=restart,
-            progress=progress,
-        )
-
-
-def recommend_all(
-    model: Recommending,
-    path: PathLike,
-    N: int = 10,
-    *,
-    users: Any = None,
-    filter_already_liked_items: bool = True,
-    filter_items: Any = None,
-    items: Any = None,
-    part_users: int | None = None,
-    restart: bool = False,
-    progress: bool | None = None,
-) -> BatchSummary:
-    """Write any estimator's lists for each user; see :meth:`BatchRecommending.recommend_all`."""
-    began = time.perf_counter()
-    state = model._state()
-    target = check_target(path)
-    length = list_length(N)
-    rows = _rows(state, users)
-    size = _part_size(part_users, length, state)
-    shape = (rows.size, len(state.item_factors))
-    job = _Job(
-        model, rows, length, size, bool(filter_already_liked_items), _checked("filter_items", filter_items, shape),
-        _checked("items", items, shape),
-    )  # fmt: skip
-    data = state.interactions
-    tables = ListParts(data.users if users is None else data.users.take(rows), data.items)
-    question = job.question(*tables.digest())
-    with working_folder(target, question, restart=restart) as folder:
-        resumed = sum(record["users"] for record in folder.records.values())
-        disable = None if progress is None else not progress
-        with tqdm(total=rows.size, initial=resumed, disable=disable, desc="recommend", unit="user") as bar:
-            for done in job.write_missing(folder, tables):
-                bar.update(done)
-        return job.publish(folder, question, resumed, began)
+        began = time.perf_counter()
+        state = self._state()
+        target = check_target(path)
+        length = list_length(N)
+        rows = _rows(state, users)
+        size = _part_size(part_users, length, state)
+        shape = (rows.size, len(state.item_factors))
+        job = _Job(
+            self, rows, length, size, bool(filter_already_liked_items), _checked("filter_items", filter_items, shape),
+            _checked("items", items, shape),
+        )  # fmt: skip
+        data = state.interactions
+        tables = ListParts(data.users if users is None else data.users.take(rows), data.items)
+        question = job.question(*tables.digest())
+        with working_folder(target, question, restart=restart) as folder:
+            resumed = sum(record["users"] for record in folder.records.values())
+            disable = None if progress is None else not progress
+            with tqdm(total=rows.size, initial=resumed, disable=disable, desc="recommend", unit="user") as bar:
+                for done in job.write_missing(folder, tables):
+                    bar.update(done)
+            return job.publish(folder, question, resumed, began)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..model import WMF
 from ..persistence import is_model
 from ..popularity import MostPopular
 from ..tables import write_table
-from .wording import comparison_table, option
+from .wording import changed_values, comparison_table, option
 
 # Counts run to tens of thousands of pieces (wholesalers), so confidence grows with their logarithm. alpha (of 1, 2, 4)
 # and regularization (of 2.5, 5, ... 40) were chosen by recall@10 on the tenth of the purchases in time before the one
@@ -86,10 +86,9 @@ def _evaluate(purchases: pd.DataFrame) -> None:
 
 def settings_options() -> str:
     """Spell what the demo sets otherwise than by default as options of fit and evaluate."""
-    given = {name: getattr(SETTINGS, name) for name in WMFConfig.names()}
-    changed = {name: value for name, value in given.items() if value != getattr(WMFConfig, name)}
     return " ".join(
-        f"{option(name)} {f'{value:g}' if isinstance(value, float) else value}" for name, value in changed.items()
+        f"{option(name)} {f'{value:g}' if isinstance(value, float) else value}"
+        for name, value in changed_values(SETTINGS).items()
     )
 
 
@@ -113,7 +112,6 @@ def _show(customer: int, purchases: pd.DataFrame, model: WMF, names: pd.Series) 
 
 
 def _write(output: Path, purchases: pd.DataFrame, model: WMF) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     write_table(purchases, output / "purchases.csv")
     model.save(output / "model")
     lists = model.recommend_frame(N=10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,8 +18,8 @@ from ..model import WMF
 from ..persistence import is_model
 from ..popularity import MostPopular
 from .app import app
-from .held_out import read_held_out, read_train, split_table
-from .options import Item, Quiet, Split, Timestamp, User, Value, check_split, refuse_given, share, with_config
+from .held_out import Source
+from .options import Columns, HeldOutTable, Quiet, Split, Timestamp, refuse_given, with_config
 from .wording import comparison_table, summary
 
 
@@ -31,13 +31,9 @@ def evaluate(
         Path, typer.Argument(metavar="INPUT", help="Table of interactions to fit on, or folder of a saved model.")
     ],
     config: WMFConfig,
-    user: User = None,
-    item: Item = None,
-    value: Value = None,
+    columns: Columns,
     timestamp: Timestamp = None,
-    test: Annotated[
-        Path | None, typer.Option("--test", help="Table of held-out interactions; by default INPUT is split.")
-    ] = None,
+    test: HeldOutTable = None,
     test_fraction: Annotated[
         float, typer.Option("--test-fraction", help="Share of the lines, the last ones, to hold out.")
     ] = 0.2,
@@ -56,11 +52,8 @@ def evaluate(
     Each user's last interactions are held out, the model is fitted on the others, and the new items among those held
     out are what it has to find among all items.
     """
-    columns: dict[str, Any] = {"user": user, "item": item, "value": value}
-    share("test_fraction", test_fraction)
-    if test is not None:
-        refuse_given(ctx, ("timestamp", "test_fraction", "split"), "with --test, because nothing is split")
-    check_split(split, timestamp)
+    source = Source(input_file, columns, "test", test, test_fraction, split, timestamp)
+    source.check(ctx)
     if metrics:
         refuse_given(ctx, ("k",), "with --metric, whose names have lengths of their own")
         parse_metrics(metrics, of_hits=False)
@@ -70,11 +63,7 @@ def evaluate(
     if saved:
         refuse_given(ctx, ("config_file", *WMFConfig.names()), f"on {input_file}, which is fitted")
     model = WMF.load(input_file) if saved else WMF.from_config(config)
-    if test is None:
-        train, held_out = split_table(input_file, columns, timestamp, test_fraction, split, "--test")
-    else:
-        train = model.interactions if saved else read_train(input_file, columns)
-        held_out = read_held_out(test, columns, train)
+    train, held_out = source.read(model.interactions if saved else None)
     new = new_pairs(held_out, train).nnz
     typer.echo(f"train: {summary(train)}\ntest: {count(held_out.nnz, 'pair')} ({new:,} of them new)")
     if not saved:

@@ -14,24 +14,11 @@ from ..interactions import Interactions
 from ..model import WMF
 from ..persistence import check_can_save, is_model
 from ..tables import read_interactions
-from ..validation import HeldOut, Removes, check_metrics
+from ..validation import check_metrics
 from .app import app
-from .held_out import read_held_out, read_train, split_table
-from .options import (
-    Input,
-    Item,
-    Quiet,
-    Split,
-    Timestamp,
-    User,
-    Value,
-    check_split,
-    positive,
-    refuse_given,
-    share,
-    with_config,
-)
-from .wording import summary, validates_on
+from .held_out import Source, tell_validation
+from .options import Columns, Input, Quiet, Split, Timestamp, positive, refuse_given, with_config
+from .wording import summary
 
 
 @app.command()
@@ -43,9 +30,7 @@ def fit(
         Path, typer.Option("--output", "-o", help="Folder to save the model in; a model there is replaced.")
     ],
     config: WMFConfig,
-    user: User = None,
-    item: Item = None,
-    value: Value = None,
+    columns: Columns,
     validation: Annotated[
         Path | None,
         typer.Option("--validation", help="Table of held-out interactions to measure on after every epoch."),
@@ -74,14 +59,12 @@ def fit(
         raise InputError(f"{output} exists and is not a saved model; choose another folder with --output")
     positive("time_budget", time_budget)
     check_metrics(metric)
-    _check_options(ctx, validation, validation_fraction, split, timestamp)
-    data, held_out = _read(
-        input_file, validation, validation_fraction, split, timestamp, user=user, item=item, value=value
-    )
+    source = Source(input_file, columns, "validation", validation, validation_fraction, split, timestamp)
+    _check_options(ctx, source)
+    data, held_out = _read(source)
     typer.echo(f"read {summary(data)}" + (f"; held out {count(held_out.nnz, 'pair')}" if held_out else ""))
     if held_out is not None:
-        watched = HeldOut.of(data, held_out, metric, Removes(zeros=config.weighting == "raw"))
-        typer.echo(validates_on(watched.users.size, watched.pairs))
+        tell_validation(data, held_out, metric, config)
     if not (data.matrix.data > 0).any():
         typer.echo("warning: no count is positive; nothing tells the model what users like", err=True)
     check_can_save(output, data)
@@ -98,29 +81,19 @@ def fit(
     typer.echo(f"saved {model} in {output}{_came_to(model)}")
 
 
-def _check_options(
-    ctx: typer.Context, validation: Path | None, fraction: float | None, split: str, timestamp: str | None
-) -> None:
-    share("validation_fraction", fraction)
-    if validation is not None:
-        refuse_given(ctx, ("validation_fraction",), "with --validation, because nothing is split")
-    if validation is None and fraction is None:
+def _check_options(ctx: typer.Context, source: Source) -> None:
+    if source.table is None and source.fraction is None:
         refuse_given(ctx, ("metric", "patience"), "without --validation or --validation-fraction")
-    if fraction is None:
+    if source.fraction is None:
         refuse_given(ctx, ("timestamp", "split"), "without --validation-fraction, because nothing is split")
-    check_split(split, timestamp)
+    source.check(ctx)
 
 
-def _read(
-    path: Path, validation: Path | None, fraction: float | None, split: str, timestamp: str | None, **columns: Any
-) -> tuple[Interactions, Interactions | None]:
+def _read(source: Source) -> tuple[Interactions, Interactions | None]:
     """Read what is fitted, and what is held out, if anything is."""
-    if fraction is not None:
-        return split_table(path, columns, timestamp, fraction, split, "--validation")
-    if validation is None:
-        return read_interactions(path, **columns), None
-    data = read_train(path, columns)
-    return data, read_held_out(validation, columns, data)
+    if source.table is None and source.fraction is None:
+        return read_interactions(source.path, **source.columns), None
+    return source.read()
 
 
 def _came_to(model: WMF) -> str:

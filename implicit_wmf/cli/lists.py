@@ -79,11 +79,11 @@ def recommend(
             model, target, n, users=chosen, filter_already_liked_items=not include_known, restart=restart, quiet=quiet
         )
         return
-    ids = model.interactions.users if chosen is None else chosen
-    frame = model.recommend_frame(ids, n, filter_already_liked_items=not include_known)
+    frame = model.recommend_frame(chosen, n, filter_already_liked_items=not include_known)
     write_table(frame, target)
-    short = len(ids) - int((frame["rank"] == n).sum())
-    typer.echo(f"wrote {count(len(frame), 'recommendation')} for {count(len(ids), 'user')} to {target}")
+    asked = len(model.interactions.users if chosen is None else chosen)
+    short = asked - int((frame["rank"] == n).sum())
+    typer.echo(f"wrote {count(len(frame), 'recommendation')} for {count(asked, 'user')} to {target}")
     if short:
         typer.echo(f"{count(short, 'user')} with fewer than {count(n, 'item')} left to recommend")
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypedDict, get_type_hints
 
 import typer
 
@@ -21,9 +21,6 @@ Input = Annotated[
     Path, typer.Argument(metavar="INPUT", help="Interactions: a table (.csv, .tsv, .parquet) or a scipy matrix (.npz).")
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
-User = Annotated[str | None, typer.Option("--user", help="Column of user ids.")]
-Item = Annotated[str | None, typer.Option("--item", help="Column of item ids.")]
-Value = Annotated[str | None, typer.Option("--value", help="Column of counts; without it every line counts 1.")]
 Timestamp = Annotated[
     str | None,
     typer.Option("--timestamp", help="Column of times to split by; without it the order of the lines counts."),
@@ -32,24 +29,33 @@ Split = Annotated[
     str,
     typer.Option("--split", help="What is held out: each user's last lines (last), or all lines after a cut (time)."),
 ]
+HeldOutTable = Annotated[Path | None, typer.Option(help="Table of held-out interactions; by default INPUT is split.")]
 Number = Annotated[int, typer.Option("--n", "-n", min=1, help="Length of the lists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
-def with_config(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each hyper-parameter, and --config for a file of them.
+class Columns(TypedDict):
+    """Columns of a table of interactions, by argument, as options."""
 
-    It receives them as its argument `config`, and, if it has an argument `given`, the names of those that were given
-    by options or by the file. It must have the argument `ctx`.
+    user: Annotated[str | None, typer.Option(help="Column of user ids.")]
+    item: Annotated[str | None, typer.Option(help="Column of item ids.")]
+    value: Annotated[str | None, typer.Option(help="Column of counts; without it every line counts 1.")]
+
+
+def with_config(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Columns`, one for each hyper-parameter, and --config for a file of these.
+
+    It receives them as its arguments `columns` and `config`, and, if it has an argument `given`, the names of the
+    hyper-parameters that were given by options or by the file. It must have the argument `ctx`.
     """
     own = inspect.signature(command, eval_str=True).parameters
-    keywords = [
-        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.values() if p.name not in ("config", "given")
-    ]
+    made = {"columns": _column_options(), "config": [], "given": []}
+    keywords = [one for p in own.values() for one in made.get(p.name, [_keyword(p.name, p.annotation, p.default)])]
     signature = inspect.Signature([*keywords, _file_option(), *_config_options()])
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
+        columns = {name: arguments.pop(name) for name in Columns.__annotations__}
         values = {name: arguments.pop(name) for name in WMFConfig.names()}
         written = _options_given(arguments["ctx"], WMFConfig.names())
         file = arguments.pop("config_file")
@@ -57,11 +63,20 @@ def with_config(command: Callable[..., None]) -> Callable[..., None]:
         values |= {name: value for name, value in from_file.items() if name not in written}
         if "given" in own:
             arguments["given"] = written | set(from_file)
-        command(config=_checked_config(values), **arguments)
+        command(columns=columns, config=_checked_config(values), **arguments)
 
     run.__signature__ = signature  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
     return run
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _column_options() -> list[inspect.Parameter]:
+    hints = get_type_hints(Columns, include_extras=True)
+    return [_keyword(name, annotation, None) for name, annotation in hints.items()]
 
 
 def _file_option() -> inspect.Parameter:
@@ -74,20 +89,17 @@ def _file_option() -> inspect.Parameter:
             rich_help_panel="Hyper-parameters",
         ),
     ]
-    return inspect.Parameter("config_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    return _keyword("config_file", annotation, None)
 
 
 def _config_options() -> list[inspect.Parameter]:
     names = {"dtype": str, "random_state": int | None, "user_background": str | None, "item_background": str | None}
     types = get_type_hints(WMFConfig) | names
     return [
-        inspect.Parameter(
+        _keyword(
             spec.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=spec.default,
-            annotation=Annotated[
-                types[spec.name], typer.Option(help=spec.metadata["help"], rich_help_panel="Hyper-parameters")
-            ],
+            Annotated[types[spec.name], typer.Option(help=spec.metadata["help"], rich_help_panel="Hyper-parameters")],
+            spec.default,
         )
         for spec in fields(WMFConfig)
     ]
@@ -115,10 +127,9 @@ def _options_given(ctx: typer.Context, names: Sequence[str]) -> set[str]:
 def refuse_given(ctx: typer.Context, names: Sequence[str], reason: str) -> None:
     """Refuse options that were given although they change nothing here."""
     given = _options_given(ctx, names)
-    for name in names:
-        if name in given:
-            hint = {"config_file": "--config", "metrics": "--metric"}.get(name, option(name))
-            raise typer.BadParameter(f"it has no effect {reason}; leave it out", param_hint=hint)
+    for parameter in ctx.command.params:
+        if parameter.name in given:
+            raise typer.BadParameter(f"it has no effect {reason}; leave it out", param_hint=parameter.opts[0])
 
 
 def share(name: str, value: float | None) -> None:

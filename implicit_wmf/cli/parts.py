@@ -8,14 +8,13 @@ from typing import Any
 import typer
 
 from .._words import count
-from ..batch import BatchSummary, recommend_all, users_done
-from ..recommending import Recommending
+from ..batch import BatchRecommending, BatchSummary, users_done
 
 
-def write_parts(model: Recommending, output: Path, n: int, *, quiet: bool, **settings: Any) -> None:
+def write_parts(model: BatchRecommending, output: Path, n: int, *, quiet: bool, **settings: Any) -> None:
     """Write everyone's lists and say what came of it; after Ctrl-C, how far that is."""
     try:
-        result = recommend_all(model, output, n, progress=False if quiet else None, **settings)
+        result = model.recommend_all(output, n, progress=False if quiet else None, **settings)
     except KeyboardInterrupt:
         done = users_done(output)
         if done is None:

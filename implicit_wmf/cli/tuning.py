@@ -16,24 +16,11 @@ from ..config import WMFConfig
 from ..errors import InputError, MissingExtraError
 from ..interactions import Interactions
 from ..tables import write_table
-from ..validation import HeldOut, Removes, check_metrics
+from ..validation import check_metrics
 from .app import app
-from .held_out import read_held_out, read_train, split_table_twice
-from .options import (
-    Input,
-    Item,
-    Quiet,
-    Split,
-    Timestamp,
-    User,
-    Value,
-    check_split,
-    positive,
-    refuse_given,
-    share,
-    with_config,
-)
-from .wording import option, summary, validates_on
+from .held_out import Source, tell_validation
+from .options import Columns, HeldOutTable, Input, Quiet, Split, Timestamp, positive, with_config
+from .wording import changed_values, option, summary
 
 if TYPE_CHECKING:
     from ..tuning import Tuning
@@ -52,14 +39,10 @@ def tune(
     ],
     config: WMFConfig,
     given: set[str],
-    user: User = None,
-    item: Item = None,
-    value: Value = None,
+    columns: Columns,
     timestamp: Timestamp = None,
     split: Split = "last",
-    validation: Annotated[
-        Path | None, typer.Option("--validation", help="Table of held-out interactions; by default INPUT is split.")
-    ] = None,
+    validation: HeldOutTable = None,
     validation_fraction: Annotated[
         float, typer.Option("--validation-fraction", help="Share of the lines, the last ones, to validate on.")
     ] = 0.2,
@@ -84,46 +67,21 @@ def tune(
     """
     positive("timeout", timeout)
     check_metrics(metric)
-    _check_options(ctx, validation, validation_fraction, test_fraction, split, timestamp)
+    source = Source(
+        input_file, columns, "validation", validation, validation_fraction, split, timestamp, set_aside=test_fraction
+    )
+    source.check(ctx)
     _check_folder(output)
-    columns = {"user": user, "item": item, "value": value}
-    if validation is None:
-        fractions = (test_fraction or 0.0, validation_fraction)
-        train, held_out = split_table_twice(input_file, columns, timestamp, fractions, split)
-    else:
-        train = read_train(input_file, columns)
-        held_out = read_held_out(validation, columns, train)
+    train, held_out = source.read()
     typer.echo(f"train: {summary(train)}\nvalidation: {count(held_out.nnz, 'pair')}")
-    judge = HeldOut.of(train, held_out, metric, Removes(zeros=config.weighting == "raw"))
-    typer.echo(validates_on(judge.users.size, judge.pairs))
+    tell_validation(train, held_out, metric, config)
     found = _search(
         train, held_out, output, config, given,
         trials=trials, metric=metric, patience=patience, timeout=timeout, progress=False if quiet else None,
     )  # fmt: skip
     _write(found, output)
     typer.echo(_told(found, metric, output))
-    split_options = {
-        "timestamp": timestamp,
-        "test_fraction": test_fraction,
-        "split": split if split != "last" else None,
-    }
-    typer.echo(_next_steps(input_file, columns, output, split_options if test_fraction else None))
-
-
-def _check_options(
-    ctx: typer.Context,
-    validation: Path | None,
-    fraction: float,
-    test_fraction: float | None,
-    split: str,
-    timestamp: str | None,
-) -> None:
-    share("validation_fraction", fraction)
-    share("test_fraction", test_fraction)
-    if validation is not None:
-        unused = ("timestamp", "split", "validation_fraction", "test_fraction")
-        refuse_given(ctx, unused, "with --validation, because nothing is split")
-    check_split(split, timestamp)
+    typer.echo(_next_steps(source, output))
 
 
 def _check_folder(output: Path) -> None:
@@ -198,23 +156,23 @@ def _told(found: Tuning, metric: str, output: Path) -> str:
     lines = [
         f"{metric} {found.value:.4f} {place}; {found.default_value:.4f} with the settings as given",
         f"the best settings are in {output / _CONFIG}, all trials in {output / _TRIALS}:",
-        *(f"  {option(name)} {value}" for name, value in config_values(found.config).items() if _changed(name, value)),
+        *(f"  {option(name)} {value}" for name, value in changed_values(found.config).items()),
     ]
     if not found.complete:
         lines.insert(0, f"the time was up after {run} of {found.planned} trials; the same command goes on from there")
     return "\n".join(lines)
 
 
-def _changed(name: str, value: Any) -> bool:
-    return bool(value != getattr(WMFConfig, name))
-
-
-def _next_steps(input_file: Path, columns: dict[str, Any], output: Path, test: dict[str, Any] | None) -> str:
-    """Spell the commands that use what was found; `test` has the options of the part that was set aside."""
-    named = [(option(name), str(value)) for name, value in columns.items() if value is not None]
-    data = [str(input_file), *(word for pair in named for word in pair), "--config", str(output / _CONFIG)]
+def _next_steps(source: Source, output: Path) -> str:
+    """Spell the commands that use what was found."""
+    data = [str(source.path), *_spelled(**source.columns), "--config", str(output / _CONFIG)]
     commands = [["fit", *data, "--output", "MODEL"]]
-    if test is not None:
-        split = [(option(name), str(value)) for name, value in test.items() if value is not None]
-        commands.insert(0, ["evaluate", *data, *(word for pair in split for word in pair)])
+    if source.set_aside is not None:
+        cut = source.split if source.split != "last" else None
+        split = _spelled(timestamp=source.timestamp, test_fraction=source.set_aside, split=cut)
+        commands.insert(0, ["evaluate", *data, *split])
     return "next:\n" + "\n".join(f"  implicit-wmf {shlex.join(command)}" for command in commands)
+
+
+def _spelled(**values: Any) -> list[str]:
+    return [word for name, value in values.items() if value is not None for word in (option(name), str(value))]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from .._config_file import config_values
 from .._words import count
+from ..config import WMFConfig
 from ..interactions import Interactions
 
 
 def option(name: str) -> str:
     """Name of a hyper-parameter's option."""
     return f"--{name.replace('_', '-')}"
+
+
+def changed_values(config: WMFConfig) -> dict[str, Any]:
+    """Values of the hyper-parameters that are not the default."""
+    return {name: value for name, value in config_values(config).items() if value != getattr(WMFConfig, name)}
 
 
 def summary(data: Interactions) -> str:
@@ -53,8 +62,3 @@ def _cells(table: pd.DataFrame, model: str, columns: tuple[str, str, str], to: s
     return [
         f"{value:.4f}" if np.isnan(low) else f"{value:.4f} ({low:.4f}{to}{high:.4f})" for value, low, high in numbers
     ]
-
-
-def validates_on(users: int, pairs: int) -> str:
-    """Say how much a validation rests on."""
-    return f"validates on {count(users, 'user')}: {count(pairs, 'new pair')}"

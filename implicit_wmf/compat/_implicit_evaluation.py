@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..evaluation import metrics
+from ..evaluation.hits import hit_matrix
 
 _BATCH = 4096  # users a call of recommend
 
@@ -86,7 +87,7 @@ def ranking_metrics_at_k(
         rows = users[start : start + _BATCH]
         ids, _ = model.recommend(rows, train[rows], N=K)
         likes = test[rows]
-        hits[start : start + len(rows)] = metrics.hit_matrix(ids, likes.indptr, likes.indices)
+        hits[start : start + len(rows)] = hit_matrix(ids, likes.indptr, likes.indices)
     relevant = np.diff(test.indptr)[users]
     return {
         "precision": float(hits.sum() / np.minimum(relevant, K).sum()),

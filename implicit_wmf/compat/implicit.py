@@ -121,7 +121,7 @@ class AlternatingLeastSquares(Factors):
         config = self._config()
         try:
             problem = data.weigh_confidences(cells, config)
-            yield from epochs(problem, start, config, track_loss=self.calculate_training_loss)
+            yield from epochs(problem, start, track_loss=self.calculate_training_loss)
         except InputError as error:
             raise ModelFitError(str(error)) from error
         if not config.iterations:

@@ -7,6 +7,7 @@ from operator import index
 import numpy as np
 import scipy.sparse
 
+from .._cells import index_dtype
 from ..errors import InputError
 
 # With these and 16 factors, 20 million cells of 138,493 x 26,744 (the size of MovieLens 20M) come out as users of 11
@@ -91,7 +92,7 @@ def synthetic(
     phi = _item_tastes(rng, _zipf(rng, items, POPULARITY_EXPONENT), factors)
     item_cdf = _row_cdf(phi)
     indptr = np.concatenate([[0], np.cumsum(degrees)])
-    index_type = np.int32 if interactions < 2**31 else np.int64
+    index_type = index_dtype(interactions)
     indices = np.empty(interactions, dtype=index_type)
     for start, stop in _blocks(indptr, factors):
         theta = _user_tastes(rng, stop - start, factors)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .evaluate import Recommender, compare, evaluate, evaluate_users
+from .evaluate import compare, evaluate, evaluate_users
 from .folded import evaluate_folded
+from .lists import Recommender
 from .metrics import METRICS, Metric, parse_metric, score_lists
 from .negatives import SampledCases, draw_negatives
 from .sampled import evaluate_sampled

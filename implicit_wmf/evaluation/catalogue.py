@@ -9,23 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import positive_in_columns
-
-Floats = NDArray[np.float64]
+from .hits import Floats
 
 
 def popularity_ranks(matrix: Any) -> Floats:
-    """Ranks of the items by the number of users with a positive value: 1 for the most popular, ties share their mean.
-
-    Parameters
-    ----------
-    matrix
-        CSR (users, items).
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (items,), of sum items (items + 1) / 2.
-    """
+    """Rank items by the number of users with a positive value: 1 for the most popular, ties share their mean."""
     users = positive_in_columns(matrix)
     _, place, count = np.unique(-users, return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(count) - (count - 1) / 2
@@ -37,21 +25,8 @@ def popularity_rank(ids: NDArray[np.integer], ranks: Floats, k: int) -> Floats:
 
     Novelty by popularity as in Vargas and Castells 2011, "Rank and relevance in novelty and diversity metrics for
     recommender systems", with the rank in train as the measure of popularity (1 = most users), as by Celma and Herrera
-    2008, "A new approach to evaluating novel recommendations". In ranks, from 1 to the number of items.
-
-    Parameters
-    ----------
-    ids
-        Integers (users, N), N >= k; -1 is no item.
-    ranks
-        From `popularity_ranks`.
-    k
-        How many ranks count.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (users,); NaN for an empty list.
+    2008, "A new approach to evaluating novel recommendations". From lists (users, N), in which -1 is no item, and
+    `popularity_ranks`; NaN for an empty list.
     """
     first = ids[:, :k]
     listed = first >= 0
@@ -64,12 +39,7 @@ def coverage(exposure: NDArray[np.integer]) -> float:
     """Share of all items that stand in anybody's list.
 
     Catalogue coverage of Ge, Delgado-Battenfeld and Jannach 2010, "Beyond accuracy: evaluating recommender systems by
-    coverage and serendipity". It grows with the number of users.
-
-    Parameters
-    ----------
-    exposure
-        Integers (items,): in how many lists each item of the catalogue stands.
+    coverage and serendipity". It grows with the number of users. `exposure`, (items,), counts the lists of each item.
     """
     return float(np.count_nonzero(exposure) / exposure.size)
 
@@ -86,6 +56,11 @@ def gini(exposure: NDArray[np.integer]) -> float:
         return float("nan")
     weights = 2 * np.arange(1, n + 1) - n - 1
     return float(weights @ np.sort(exposure) / ((n - 1) * total))
+
+
+# By the names that `evaluate` takes: what each list has, and what all lists have together.
+OF_EACH_LIST = {"popularity_rank": popularity_rank}
+OF_ALL_LISTS = {"coverage": coverage, "gini": gini}
 
 
 class Exposure:

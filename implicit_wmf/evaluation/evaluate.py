@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, NotFittedError
+from .catalogue import OF_ALL_LISTS
 from .lists import Recommender, WrongModelError, check_fitted_on, check_model
 from .measuring import Cases, Measured, measure
 from .metrics import Metric, parse_metrics
 from .summary import check_draws, summarise
-
-__all__ = ["Recommender", "compare", "evaluate", "evaluate_users"]
 
 
 def evaluate(
@@ -71,11 +70,11 @@ def evaluate(
     pandas.DataFrame
         One row a metric: ``metric``; ``value``, the mean over the evaluated users; ``standard_error`` of that mean
         (sample standard deviation / square root of users; NaN for a single user); ``low`` and ``high``, its bootstrap
-        percentile interval over users (Efron and Tibshirani 1993); ``users``, how many were averaged: fewer than all
-        where an empty list has no popularity rank, or all candidates are targets. Metrics of all lists together have
-        NaN for error and interval. ``frame.attrs`` counts who was left out: ``without_targets``, and
-        ``without_history``, those who have targets but no stored pair in train. With the evaluated users they make up
-        all rows.
+        percentile interval over users, drawn with replacement (Efron and Tibshirani 1993, "An introduction to the
+        bootstrap", section 13.3); ``users``, how many were averaged: fewer than all where an empty list has no
+        popularity rank, or all candidates are targets. Metrics of all lists together have NaN for error and interval.
+        ``frame.attrs`` counts who was left out: ``without_targets``, and ``without_history``, those who have targets
+        but no stored pair in train. With the evaluated users they make up all rows.
 
     Raises
     ------
@@ -100,7 +99,7 @@ def evaluate(
     parsed = parse_metrics(metrics, of_hits=False)
     draws = check_draws(confidence, bootstrap, random_state)
     cases = Cases.of(train, test, users)
-    return _table(_measure(model, cases, parsed, batch_size), cases, draws)
+    return summarise(_measure(model, cases, parsed, batch_size), cases.left_out, users=cases.users.size, **draws)
 
 
 def evaluate_users(
@@ -141,7 +140,7 @@ def evaluate_users(
     """
     parsed = parse_metrics(metrics, of_hits=False)
     for metric in parsed:
-        if metric.name in ("coverage", "gini"):
+        if metric.name in OF_ALL_LISTS:
             raise InputError(f"metrics: {metric} is of all users' lists together; `evaluate` measures it")
     cases = Cases.of(train, test, users)
     measured = _measure(model, cases, parsed, batch_size)
@@ -211,7 +210,7 @@ def compare(
             raise NotFittedError(f"model {name!r}: {error}") from error
         except WrongModelError as error:
             raise InputError(f"model {name!r}: {error}") from error
-        table = _table(measured, cases, draws)
+        table = summarise(measured, cases.left_out, users=cases.users.size, **draws)
         table.insert(0, "model", name)
         tables.append(table.join(_differences(measured, first, draws)))
         first = first or measured
@@ -225,10 +224,6 @@ def _measure(model: Recommender, cases: Cases, metrics: Sequence[Metric], batch_
     check_model(model, "recommend")
     check_fitted_on(model, cases.train, "train", ("users", "items"))
     return measure(model, cases, metrics, batch_size)
-
-
-def _table(measured: Measured, cases: Cases, draws: Mapping[str, Any]) -> pd.DataFrame:
-    return summarise(measured, cases.left_out, users=cases.users.size, **draws)
 
 
 def _differences(measured: Measured, first: Measured | None, draws: Mapping[str, Any]) -> pd.DataFrame:

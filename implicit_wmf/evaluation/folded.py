@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from .._ids import same_ids
 from ..errors import InputError
 from ..interactions import Interactions, as_interactions
+from .catalogue import OF_EACH_LIST
 from .lists import check_fitted_on, check_model
 from .measuring import Cases, measure
 from .metrics import parse_metrics
@@ -85,7 +86,7 @@ def evaluate_folded(
     fold_in = as_interactions(fold_in, "fold_in")
     check_model(model, "recommend")
     check_fitted_on(model, fold_in, "fold_in", ("items",))
-    popularity = _counted_in(model, fold_in, train) if any(one.name == "popularity_rank" for one in parsed) else None
+    popularity = _counted_in(model, fold_in, train) if any(one.name in OF_EACH_LIST for one in parsed) else None
     cases = Cases.of(fold_in, as_interactions(targets, "targets"))
     measured = measure(_FoldedIn(model, fold_in), cases, parsed, batch_size, popularity)
     return summarise(measured, cases.left_out, users=cases.users.size, **draws)

@@ -11,10 +11,8 @@ from scipy.sparse import csr_array
 from .._ids import same_ids
 from ..errors import InputError, NotFittedError
 from ..interactions import Interactions
-from .list_checks import repeated
-from .metrics import hit_matrix
-
-Positions = NDArray[np.int64]
+from .hits import hit_matrix
+from .list_checks import Positions, repeated
 
 
 class Recommender(Protocol):
@@ -24,7 +22,22 @@ class Recommender(Protocol):
     """
 
     def recommend(self, users: Any, N: int = 10, filter_already_liked_items: bool = True) -> tuple[Any, Any]:
-        """Return ids and scores (users, N) for 1-D row indices, best first; lists that run short end in -1 and NaN."""
+        """Recommend items to users.
+
+        Parameters
+        ----------
+        users
+            int64 (users,): rows of train.
+        N
+            How many items to list.
+        filter_already_liked_items
+            Leave out what the user has in train: always True here.
+
+        Returns
+        -------
+        ids, scores
+            Integers and numbers (users, N), best first; lists that run short end in -1 and NaN.
+        """
 
 
 _SEEN = (
@@ -51,13 +64,7 @@ def check_model(model: Any, method: str) -> None:
 
 
 def check_fitted_on(model: Any, data: Interactions, name: str, sides: tuple[str, ...]) -> None:
-    """Compare users or items with those of the model, where it tells what it was fitted on as the library's do.
-
-    Raises
-    ------
-    NotFittedError
-        From the model.
-    """
+    """Compare users or items with those of the model, where it tells what it was fitted on as the library's do."""
     try:
         fitted = model.interactions
     except NotFittedError:

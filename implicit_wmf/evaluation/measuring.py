@@ -7,24 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .._asked import check_positions
 from ..errors import InputError
 from ..interactions import Interactions, as_interactions
-from .catalogue import Exposure, coverage, gini, popularity_rank, popularity_ranks
-from .lists import Positions, Recommender, ask
+from .catalogue import OF_ALL_LISTS, OF_EACH_LIST, Exposure, popularity_ranks
+from .hits import Floats
+from .list_checks import Positions
+from .lists import Recommender, ask
 from .metrics import METRICS, Metric, score_distinct
-from .ranks import auc
+from .ranks import OF_RANKS
 from .split import new_pairs
-
-Floats = NDArray[np.float64]
 
 # For each metric a value a user, or one number for a metric of all lists together.
 Measured = dict[str, Any]
-
-_OF_ALL_LISTS = {"coverage": coverage, "gini": gini}
 
 # Of a batch's lists, which take some 50 bytes each while they are checked.
 _ENTRIES = 1 << 22
@@ -52,26 +49,31 @@ class Cases:
     left_out: dict[str, int]
 
     @classmethod
-    def of(cls, train: Any, test: Any, users: Any = None) -> Cases:
-        """Choose among some rows, by default all, those with targets and history, and count the others."""
+    def find(cls, train: Any, test: Any, users: Any = None) -> Cases:
+        """Choose among some rows, by default all, those with targets and history, if there are any."""
         train = as_interactions(train, "train")
         targets = targets_of(train, test)
         rows = np.arange(train.shape[0]) if users is None else _rows(users, train.shape[0])
-        has_target = np.diff(targets.indptr)[rows] > 0
-        has_history = np.diff(train.matrix.indptr)[rows] > 0
+        has_target, has_history = (np.diff(matrix.indptr)[rows] > 0 for matrix in (targets, train.matrix))
         left_out = {
             "without_targets": int((~has_target).sum()),
             "without_history": int((has_target & ~has_history).sum()),
         }
-        chosen = rows[has_target & has_history]
-        if not chosen.size:
+        return cls(train, targets, rows[has_target & has_history], left_out)
+
+    @classmethod
+    def of(cls, train: Any, test: Any, users: Any = None) -> Cases:
+        """Find them, and refuse to go on without."""
+        cases = cls.find(train, test, users)
+        if not cases.users.size:
+            without_targets, without_history = cases.left_out.values()
             raise InputError(
-                f"no user can be evaluated: of {rows.size} users {left_out['without_targets']} have no new pair of "
-                f"positive value in test and {left_out['without_history']} others have no pair in train; "
+                f"no user can be evaluated: of {without_targets + without_history} users {without_targets} have no new "
+                f"pair of positive value in test and {without_history} others have no pair in train; "
                 "split so that users have lines on both sides, as split_last does, and give as train what is known: "
                 "without the pairs that a confidence of 0 removed from a model's data, if test asks for those"
             )
-        return cls(train, targets, chosen, left_out)
+        return cases
 
 
 def measure(
@@ -80,10 +82,10 @@ def measure(
     """Ask a model for the lists of all cases, and measure them; popularity is counted in train, or in a matrix."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise InputError(f"batch_size is {batch_size!r}; give a whole number of users, from 1 on")
-    together = [metric for metric in metrics if metric.name in _OF_ALL_LISTS]
+    together = [metric for metric in metrics if metric.name in OF_ALL_LISTS]
     exposure = Exposure(cases.train.shape[1], {metric.k for metric in together})
     each = [metric for metric in metrics if metric not in together]
-    novel = any(metric.name == "popularity_rank" for metric in metrics)
+    novel = any(metric.name in OF_EACH_LIST for metric in metrics)
     ranks = popularity_ranks(cases.train.matrix if popularity is None else popularity) if novel else np.empty(0)
     # Longer than the catalogue no list can be.
     longest = min(max(metric.k for metric in metrics), cases.train.shape[1])
@@ -93,7 +95,7 @@ def measure(
         for start in range(0, cases.users.size, step)
     ]
     values: Measured = {str(metric): np.concatenate([part[str(metric)] for part in parts]) for metric in each}
-    values |= {str(metric): _OF_ALL_LISTS[metric.name](exposure.counts[metric.k]) for metric in together}
+    values |= {str(metric): OF_ALL_LISTS[metric.name](exposure.counts[metric.k]) for metric in together}
     return {str(metric): values[str(metric)] for metric in metrics}
 
 
@@ -115,11 +117,10 @@ def _measure_batch(
         of_hits = [metric for metric in metrics if metric.name in METRICS]
         if of_hits:
             values |= score_distinct(ids, targets.indptr, targets.indices, of_hits)
-        novelty = [metric for metric in metrics if metric.name == "popularity_rank"]
-        values |= {str(metric): popularity_rank(ids, ranks, metric.k) for metric in novelty}
-    if any(metric.name == "auc" for metric in metrics):
-        values["auc"] = auc(model, users, targets, seen)
-    return values
+        novelty = [metric for metric in metrics if metric.name in OF_EACH_LIST]
+        values |= {str(metric): OF_EACH_LIST[metric.name](ids, ranks, metric.k) for metric in novelty}
+    of_ranks = [metric for metric in metrics if metric.name in OF_RANKS]
+    return values | {str(metric): OF_RANKS[metric.name](model, users, targets, seen) for metric in of_ranks}
 
 
 def targets_of(train: Any, test: Any) -> csr_array:

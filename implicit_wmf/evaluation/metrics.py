@@ -1,127 +1,169 @@
-"""Ranking metrics per user: their names, their definitions, and what is read from recommended lists."""
+"""Ranking metrics per user: their definitions, their names, and what is read from recommended lists."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from inspect import getdoc
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import kernels
-from .._csr import rows_of_cells
 from ..errors import InputError
-from ..threads import run_blocks
-from .list_checks import check_distinct, check_hits, check_rows, whole_numbers
+from .catalogue import OF_ALL_LISTS, OF_EACH_LIST
+from .hits import Floats, Tally, hit_matrix, run_in_blocks, tallies
+from .list_checks import check_distinct, check_hits, whole_numbers
+from .ranks import OF_RANKS
 
-MetricFunction = Callable[[NDArray[np.bool_], NDArray[np.integer], int], NDArray[np.float64]]
-
-_BLOCK = 1024  # users; a block of them takes less than a millisecond
 _CELLS = 1 << 20  # of `by_rank` at a time
 
 
-def recall(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
+class MetricFunction(Protocol):
+    """A metric of lists, as a function of their hits."""
+
+    def __call__(self, hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> Floats:
+        """Return the metric of each user.
+
+        Parameters
+        ----------
+        hits
+            Booleans (users, N), N >= k, from `hit_matrix`: whether the item at each rank is relevant.
+        relevant
+            Integers (users,): how many relevant items each user has.
+        k
+            How many ranks count.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 (users,); NaN for a user without relevant items, for whom no metric of this module is defined.
+
+        Raises
+        ------
+        InputError
+            If hits are no table of booleans, `relevant` does not fit it, or k is not from 1 to N.
+        """
+
+
+Definition = Callable[[Tally], NDArray[Any]]
+
+METRICS: dict[str, MetricFunction] = {}
+_DEFINITIONS: dict[str, Definition] = {}
+
+
+def _metric(name: str) -> Callable[[Definition], MetricFunction]:
+    """Give a definition over the `Tally` of lists its name, and make a `MetricFunction` of it."""
+
+    def register(define: Definition) -> MetricFunction:
+        def metric(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> Floats:
+            return _values(*check_hits(hits, relevant, k), [Metric(name, int(k))])[0]
+
+        _, _, sections = (getdoc(MetricFunction.__call__) or "").partition("\n\n")
+        metric.__name__, metric.__qualname__ = define.__name__, define.__qualname__
+        metric.__doc__ = f"{getdoc(define)}\n\n{sections}"
+        METRICS[name], _DEFINITIONS[name] = metric, define
+        return metric
+
+    return register
+
+
+def _values(hits: NDArray[np.bool_], relevant: NDArray[np.integer], metrics: Sequence[Metric]) -> list[Floats]:
+    """Compute each of some metrics, (users,), from hits (users, N)."""
+    values, cutoffs = list(np.empty((len(metrics), len(hits)))), sorted({metric.k for metric in metrics})
+
+    def measure(start: int, stop: int) -> None:
+        at = {tally.k: tally for tally in tallies(hits[start:stop], relevant[start:stop], cutoffs)}
+        for metric, row in zip(metrics, values, strict=True):
+            with np.errstate(divide="ignore", invalid="ignore"):  # of users without relevant items
+                found = _DEFINITIONS[metric.name](at[metric.k])
+            row[start:stop] = np.where(relevant[start:stop] > 0, found, np.nan)
+
+    # of more users at once the arrays leave the caches and are paged in anew: 8 % slower; of fewer NumPy's calls count
+    run_in_blocks(measure, len(hits), 8)
+    return values
+
+
+@_metric("recall")
+def recall(tally: Tally) -> NDArray[Any]:
     """Share of a user's relevant items that are among the first k: hits / number of relevant items.
 
     The set-based recall of Manning, Raghavan and Schuetze 2008, "Introduction to Information Retrieval", section 8.3,
     at a cut-off. A user with more than k relevant items cannot reach 1; `capped_recall` is the other definition in use.
-
-    Parameters
-    ----------
-    hits
-        Booleans (users, N), N >= k, from `hit_matrix`: whether the item at each rank is relevant.
-    relevant
-        Integers (users,): how many relevant items each user has.
-    k
-        How many ranks count.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (users,); NaN for a user without relevant items, for whom no metric of this module is defined.
-
-    Raises
-    ------
-    InputError
-        If hits are no table of booleans, `relevant` does not fit it, or k is not from 1 to N.
     """
-    return _one_measure("recall", hits, relevant, k)
+    return tally.found / tally.relevant
 
 
-def capped_recall(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
+@_metric("capped_recall")
+def capped_recall(tally: Tally) -> NDArray[Any]:
     """Hits among the first k / min(k, number of relevant items), so that a perfect list reaches 1 whatever k is.
 
     Called Recall@R by Liang, Krishnan, Hoffman and Jebara 2018, "Variational autoencoders for collaborative filtering",
-    and by the papers that compare with it. Parameters and result as in `recall`.
+    and by the papers that compare with it.
     """
-    return _one_measure("capped_recall", hits, relevant, k)
+    return tally.found / tally.best
 
 
-def precision(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
-    """Share of the first k ranks that are hits: hits / k, also where the list is shorter than k.
-
-    Manning, Raghavan and Schuetze 2008, section 8.4 ("precision at k"). Parameters and result as in `recall`.
-    """
-    return _one_measure("precision", hits, relevant, k)
-
-
-def hit(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
-    """1 where at least one of the first k ranks is a hit, else 0.
-
-    The hit rate of Deshpande and Karypis 2004, "Item-based top-N recommendation algorithms", section 6.2, there with
-    one relevant item a user. Parameters and result as in `recall`.
-    """
-    return _one_measure("hit", hits, relevant, k)
-
-
-def mrr(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
-    """1 / rank of the first hit, 0 without a hit in the first k; its mean is the mean reciprocal rank.
-
-    Voorhees 1999, "The TREC-8 question answering track report". Parameters and result as in `recall`.
-    """
-    return _one_measure("mrr", hits, relevant, k)
-
-
-def average_precision(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
-    """Sum over the hits of the precision at their rank, divided by min(k, relevant); its mean is map@k.
-
-    Manning, Raghavan and Schuetze 2008, equation 8.8, cut at k. Dividing by min(k, relevant) and not by all relevant
-    items, as trec_eval does, lets a perfect list reach 1 whatever k is, as in ndcg. Parameters and result as in
-    `recall`.
-    """
-    return _one_measure("map", hits, relevant, k)
-
-
-def ndcg(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
+@_metric("ndcg")
+def ndcg(tally: Tally) -> NDArray[Any]:
     """Sum over the hits of 1 / log2(1 + rank), divided by the same sum of a perfect list.
 
     Jarvelin and Kekalainen 2002, "Cumulated gain-based evaluation of IR techniques", with binary relevance and the
-    discount 1 / log2(1 + rank); the perfect list has hits in its first min(k, relevant) ranks. Parameters and result
-    as in `recall`.
+    discount 1 / log2(1 + rank); the perfect list has hits in its first min(k, relevant) ranks.
     """
-    return _one_measure("ndcg", hits, relevant, k)
+    return tally.gain / tally.ideal
 
 
-METRICS: dict[str, MetricFunction] = {
-    "recall": recall,
-    "capped_recall": capped_recall,
-    "ndcg": ndcg,
-    "precision": precision,
-    "hit": hit,
-    "mrr": mrr,
-    "map": average_precision,
-}
+@_metric("precision")
+def precision(tally: Tally) -> NDArray[Any]:
+    """Share of the first k ranks that are hits: hits / k, also where the list is shorter than k.
 
-# What takes more than hits, measured by `evaluate`: defined in the modules `ranks` and `catalogue`.
-RANK_METRICS = ("auc",)
-CATALOGUE_METRICS = ("popularity_rank", "coverage", "gini")
+    Manning, Raghavan and Schuetze 2008, section 8.4 ("precision at k").
+    """
+    return tally.found / tally.k
+
+
+@_metric("hit")
+def hit(tally: Tally) -> NDArray[Any]:
+    """1 where at least one of the first k ranks is a hit, else 0.
+
+    The hit rate of Deshpande and Karypis 2004, "Item-based top-N recommendation algorithms", section 6.2, there with
+    one relevant item a user.
+    """
+    return tally.found > 0
+
+
+@_metric("mrr")
+def mrr(tally: Tally) -> NDArray[Any]:
+    """1 / rank of the first hit, 0 without a hit in the first k; its mean is the mean reciprocal rank.
+
+    Voorhees 1999, "The TREC-8 question answering track report".
+    """
+    return 1 / tally.first
+
+
+@_metric("map")
+def average_precision(tally: Tally) -> NDArray[Any]:
+    """Sum over the hits of the precision at their rank, divided by min(k, relevant); its mean is map@k.
+
+    Manning, Raghavan and Schuetze 2008, equation 8.8, cut at k. Dividing by min(k, relevant) and not by all relevant
+    items, as trec_eval does, lets a perfect list reach 1 whatever k is, as in ndcg.
+    """
+    return tally.precisions / tally.best
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric at one cut-off, such as ``ndcg@10``; k is 0 for ``auc``, which has none."""
+    """One metric at one cut-off, such as ``ndcg@10``.
+
+    Parameters
+    ----------
+    name : str
+        As `parse_metric` knows it.
+    k : int
+        How many ranks count; 0 for ``auc``, which has no cut-off.
+    """
 
     name: str
     k: int
@@ -139,6 +181,11 @@ def parse_metric(text: str) -> Metric:
         ``name@k``: a key of `METRICS`, or one of popularity_rank, coverage and gini, and how many ranks count; or
         ``auc``, which has no cut-off.
 
+    Returns
+    -------
+    Metric
+        Its name and cut-off.
+
     Raises
     ------
     InputError
@@ -150,15 +197,15 @@ def parse_metric(text: str) -> Metric:
     >>> metric.name, metric.k
     ('ndcg', 10)
     """
-    at_k = (*METRICS, *CATALOGUE_METRICS)
-    known = ", ".join([*(f"{name}@k" for name in at_k), *RANK_METRICS])
+    at_k = (*METRICS, *OF_EACH_LIST, *OF_ALL_LISTS)
+    known = ", ".join([*(f"{name}@k" for name in at_k), *OF_RANKS])
     match = re.fullmatch(r"([a-z_]+)(@([0-9]+))?", text) if isinstance(text, str) else None
     if match is None or (match[2] is None and match[1] in at_k):
         raise InputError(f"metrics: {text!r} is not of the form name@k, for example 'ndcg@10'; known are {known}")
     name = match[1]
-    if name in RANK_METRICS and match[2]:
+    if name in OF_RANKS and match[2]:
         raise InputError(f"metrics: {text!r} has a cut-off, but {name} looks at the whole catalogue; name it {name!r}")
-    if name not in at_k and name not in RANK_METRICS:
+    if name not in at_k and name not in OF_RANKS:
         raise InputError(f"metrics: {name!r} in {text!r} is not known; known are {known}")
     k = int(match[3] or 0)
     if not 1 <= k < 2**31 and name in at_k:
@@ -233,21 +280,8 @@ def score_distinct(
     ids: NDArray[np.int64], indptr: NDArray[np.integer], indices: NDArray[np.integer], metrics: Sequence[Metric]
 ) -> dict[str, NDArray[np.float64]]:
     """Compute metrics as `score_lists` does, from lists that hold no item twice and have ended where they are short."""
-    cutoffs = sorted({metric.k for metric in metrics})
-    hits = hit_matrix(ids[:, : cutoffs[-1]], indptr, indices)
-    measured = _measures(hits, np.diff(indptr), cutoffs)
-    return {str(metric): measured[metric.name][cutoffs.index(metric.k)] for metric in metrics}
-
-
-def hit_matrix(
-    ids: NDArray[np.integer], indptr: NDArray[np.integer], indices: NDArray[np.integer]
-) -> NDArray[np.bool_]:
-    """Tell for each recommended id (users, N) whether it is among the same user's targets, given in CSR form."""
-    asked = _integers(whole_numbers("ids", ids, 2))
-    starts, cells = map(_integers, check_rows(indptr, indices, len(asked)))
-    hits = np.empty(asked.shape, dtype=bool)
-    run_in_blocks(lambda start, stop: kernels.metrics.find_hits(start, stop, asked, starts, cells, hits), len(asked))
-    return hits
+    hits = hit_matrix(ids[:, : max(metric.k for metric in metrics)], indptr, indices)
+    return dict(zip(map(str, metrics), _values(hits, np.diff(indptr), metrics), strict=True))
 
 
 def by_rank(metric: Metric, ranks: int) -> NDArray[np.float64]:
@@ -256,60 +290,5 @@ def by_rank(metric: Metric, ranks: int) -> NDArray[np.float64]:
     length = max(1, _CELLS // ranks)
     for start in range(0, ranks, length):
         hits = np.eye(min(length, ranks - start), ranks, start, dtype=bool)
-        parts.append(_measures(hits, np.ones(len(hits), np.int64), [metric.k])[metric.name][0])
+        parts.append(_values(hits, np.ones(len(hits), np.int64), [metric])[0])
     return np.concatenate(parts)
-
-
-def run_in_blocks(task: Callable[[int, int], None], users: int) -> None:
-    """Call ``task(start, stop)`` for blocks of users, on several threads."""
-
-    def block(number: int) -> None:
-        task(number * _BLOCK, min((number + 1) * _BLOCK, users))
-
-    run_blocks(block, -(-users // _BLOCK))
-
-
-def stored_pairs(
-    rows: NDArray[np.integer], columns: NDArray[np.integer], indptr: NDArray[np.integer], indices: NDArray[np.integer]
-) -> NDArray[np.bool_]:
-    """Tell for each pair (row, column) whether a CSR matrix stores it; negative columns are never stored."""
-    width = 1 + max(int(columns.max(initial=0)), int(indices.max(initial=0)))
-    stored_rows = rows_of_cells(indptr)
-    # A bisection of sorted keys takes a tenth of the time of numpy.isin, which sorts both sides together.
-    stored = stored_rows * width + indices
-    if (stored[1:] < stored[:-1]).any():  # never of Interactions, whose rows are sorted
-        stored.sort()
-    wanted = rows.astype(np.int64) * width + columns
-    if not stored.size:
-        return np.zeros(wanted.shape, dtype=bool)
-    found = stored.take(np.searchsorted(stored, wanted), mode="clip") == wanted
-    # The key of a negative column would name the last columns of the row before.
-    return np.asarray(found & (columns >= 0))
-
-
-def _one_measure(name: str, hits: NDArray[np.bool_], relevant: NDArray[np.integer], k: int) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = _measures(*check_hits(hits, relevant, k), [int(k)])[name][0]
-    return values
-
-
-def _measures(
-    hits: NDArray[np.bool_], relevant: NDArray[Any], cutoffs: Sequence[int]
-) -> dict[str, NDArray[np.float64]]:
-    """Compute all measures of lists at ascending cut-offs, each (cutoffs, users); ranks beyond the list are no hits."""
-    # no more discounts than lists and perfect lists have ranks: a cut-off may be any number
-    ranks = min(cutoffs[-1], max(hits.shape[1], int(relevant.max(initial=0))))
-    discounts = 1.0 / np.log2(np.arange(2, ranks + 2))
-    ideals, counts, ends = np.cumsum(discounts), _integers(relevant), np.array(cutoffs, dtype=np.int64)
-    flags = kernels.jit.read_only(np.ascontiguousarray(hits))
-    out = np.empty((len(kernels.metrics.MEASURES), len(cutoffs), len(hits)))
-    run_in_blocks(
-        lambda start, stop: kernels.metrics.measure_hits(start, stop, flags, counts, ends, discounts, ideals, out),
-        len(hits),
-    )
-    return dict(zip(kernels.metrics.MEASURES, out, strict=True))
-
-
-def _integers(array: NDArray[Any]) -> NDArray[np.int64]:
-    """Convert to the one type that the kernels are compiled for."""
-    whole: NDArray[np.int64] = kernels.jit.read_only(np.ascontiguousarray(array, dtype=np.int64))
-    return whole

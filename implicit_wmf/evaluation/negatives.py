@@ -13,18 +13,25 @@ from .._csr import join_cells, kernel_cells, positive_in_columns, rows_of_cells
 from .._ids import plain
 from ..errors import InputError
 from ..interactions import Interactions, as_interactions
+from .hits import run_in_blocks
+from .list_checks import Positions
 from .measuring import targets_of
-from .metrics import run_in_blocks
-
-Positions = NDArray[np.int64]
 
 
 class SampledCases(NamedTuple):
-    """Held-out positives with their negatives, as `evaluate_sampled` takes them."""
+    """Held-out positives with their negatives, as `evaluate_sampled` takes them.
 
-    users: Positions  # (cases,)
-    positives: Positions  # (cases,)
-    negatives: Positions  # (cases, n)
+    Attributes
+    ----------
+    users, positives
+        int64 (cases,): the row of each case, and the item to be found.
+    negatives
+        int64 (cases, n): items that the user does not have.
+    """
+
+    users: Positions
+    positives: Positions
+    negatives: Positions
 
 
 def draw_negatives(
@@ -56,8 +63,7 @@ def draw_negatives(
     Returns
     -------
     SampledCases
-        ``users``, ``positives`` (cases,) and ``negatives`` (cases, n), int64, by user and then item: ready for
-        ``evaluate_sampled(model, *cases)``.
+        By user and then item: ready for ``evaluate_sampled(model, *cases)``.
 
     Raises
     ------
@@ -123,10 +129,8 @@ def _draw(
     users: Positions, taken: csr_array, weights: NDArray[np.float64], n: int, generator: np.random.Generator
 ) -> Positions:
     """Draw n items for each case, on several threads."""
-    negatives, states = (
-        np.empty((users.size, n), np.int64),
-        generator.integers(1, kernels.negatives.SEEDS, (users.size, 2)),
-    )
+    negatives = np.empty((users.size, n), np.int64)
+    states = generator.integers(1, kernels.negatives.SEEDS, (users.size, 2))
     cells, sums = kernel_cells(taken), np.cumsum(weights)
     spare: list[Positions] = []  # marks, as many as threads in the end
 

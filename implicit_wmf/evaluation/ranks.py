@@ -11,8 +11,9 @@ from scipy.sparse import csr_array
 from .. import kernels
 from .._csr import kernel_cells, rows_of_cells
 from ..errors import InputError
-from .lists import Positions, Recommender, WrongModelError, ask
-from .metrics import run_in_blocks
+from .hits import run_in_blocks
+from .list_checks import Positions
+from .lists import Recommender, WrongModelError, ask
 
 Counts = NDArray[np.int64]
 
@@ -33,21 +34,9 @@ def auc(model: Recommender, users: Positions, targets: csr_array, seen: csr_arra
     Candidates are the items that the user does not have in train. It is the area under the user's ROC curve (Hanley and
     McNeil 1982, "The meaning and use of the area under a receiver operating characteristic curve"), averaged over users
     as by Rendle et al. 2009, "BPR: Bayesian personalized ranking from implicit feedback", section 4.1.1. Items that a
-    model does not list, though asked for as many as there are, are tied below all that it lists.
-
-    Parameters
-    ----------
-    model
-        With `rank_counts`, as the library's models of factors have; others are asked for lists of all items.
-    users
-        Integers (users,): their rows.
-    targets, seen
-        Cells (users, items), a row for each of the users; no cell is in both, and each user has a target.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (users,); NaN for a user whose candidates are all targets.
+    model does not list, though asked for as many as there are, are tied below all that it lists. Models without
+    `rank_counts` are asked for lists of all items. No cell is in both targets and seen, which have a row a user,
+    and each user has a target. NaN for a user whose candidates are all targets.
     """
     if isinstance(model, RankCounter):
         higher, equal = _asked_counts(model, users, targets, seen)
@@ -59,6 +48,9 @@ def auc(model: Recommender, users: Positions, targets: csr_array, seen: csr_arra
     # of two targets one is above the other, or both are half above: those pairs do not count
     wrong = np.add.reduceat(higher + equal / 2, targets.indptr[:-1]) - relevant * (relevant - 1) / 2
     return np.where(pairs > 0, (pairs - wrong) / np.maximum(pairs, 1), np.nan)
+
+
+OF_RANKS = {"auc": auc}  # by the names that `evaluate` takes, without a cut-off
 
 
 def _asked_counts(model: RankCounter, users: Positions, targets: csr_array, seen: csr_array) -> tuple[Counts, Counts]:
@@ -84,7 +76,6 @@ def _counts_of_lists(
 def _counts_of_batch(
     model: Recommender, users: Positions, targets: csr_array, seen: csr_array
 ) -> tuple[Counts, Counts]:
-
     ids, scores = ask(model, users, targets.shape[1], seen)
     rows = np.full(ids.shape, -np.inf)
     listed = np.nonzero(ids >= 0)

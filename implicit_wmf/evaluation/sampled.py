@@ -10,11 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from .list_checks import whole_numbers
+from .list_checks import Positions, repeated, whole_numbers
 from .metrics import Metric, by_rank, parse_metrics
 from .summary import summarise
-
-Positions = NDArray[np.int64]
 
 TIES = ("pessimistic", "average", "optimistic")
 
@@ -155,11 +153,7 @@ def _ask(model: Any, users: Positions, candidates: Positions) -> NDArray[Any]:
 
 def _counting(positives: Positions, negatives: Positions) -> NDArray[np.bool_]:
     """Tell which entries stand for an item that is neither padding, nor the positive, nor listed before."""
-    order = np.argsort(negatives, axis=1, kind="stable")
-    in_order = np.take_along_axis(negatives, order, axis=1)
-    again = np.zeros(negatives.shape, dtype=bool)
-    np.put_along_axis(again, order[:, 1:], in_order[:, 1:] == in_order[:, :-1], axis=1)
-    return np.asarray((negatives >= 0) & (negatives != positives[:, None]) & ~again)
+    return np.asarray((negatives >= 0) & (negatives != positives[:, None]) & ~repeated(negatives))
 
 
 def _values_at(first: Positions, last: Positions, metrics: Sequence[Metric]) -> dict[str, NDArray[np.float64]]:

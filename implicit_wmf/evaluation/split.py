@@ -14,9 +14,8 @@ from .._csr import rows_of_cells
 from .._ids import same_ids
 from ..errors import InputError
 from ..interactions import Interactions, as_interactions
-from .metrics import stored_pairs
 from .split_lines import at_least_one, last_of_users, moment_of, moments_of, take_table, two_interactions
-from .split_parts import check_share, keep_pairs
+from .split_parts import check_share, keep_pairs, stored_pairs
 
 
 def split_by_time(

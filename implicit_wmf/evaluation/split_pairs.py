@@ -10,14 +10,7 @@ from numpy.typing import NDArray
 from .. import parameters
 from ..errors import InputError
 from ..interactions import Interactions, as_interactions
-from .split_parts import (
-    check_share,
-    draw_within_users,
-    keep_pairs,
-    keep_users,
-    pair_counts,
-    share_of_each,
-)
+from .split_parts import check_share, draw_within_users, keep_pairs, keep_users, pair_counts, share_of_each
 
 
 def split_random(
@@ -82,14 +75,13 @@ def leave_one_out(data: Any, *, pick: str | None = None, random_state: Any = 0) 
     Parameters
     ----------
     data : Interactions, or matrix of shape (users, items)
-        Every stored pair counts, whatever its value. A matrix is taken as `Interactions.from_matrix` does. Not changed.
+        As in `split_random`.
     pick : {"last", "random"} or None
         Which pair of a user to leave out. None is ``"last"`` where the data hold timestamps, ``"random"`` elsewhere. Of
         several pairs at a user's last time, such as a basket, one is drawn: a fixed rule, such as the largest item
         index, would test on a few items again and again.
     random_state : int, numpy.random.Generator or None
-        Seed of the draw, by default always the same; None draws anew in each call. Where no user's last time is
-        shared, the last pairs do not depend on it.
+        As in `split_random`. Where no user's last time is shared, the last pairs do not depend on it.
 
     Returns
     -------
@@ -141,9 +133,8 @@ def split_users(
 
     Parameters
     ----------
-    data : Interactions, or matrix of shape (users, items)
-        Every stored pair is drawn alike, whatever its value. A matrix is taken as `Interactions.from_matrix` does. Not
-        changed.
+    data
+        As in `split_random`.
     held_out_users
         How many users to hold out, drawn from those with at least `min_items` pairs: a whole number, or a share of them
         between 0 and 1, rounded and at least one.
@@ -151,8 +142,8 @@ def split_users(
         Share of a held-out user's pairs in fold_in, between 0 and 1, rounded; at least one of them is in each part.
     min_items
         Users with fewer pairs than this are never held out; at least 2. Liang et al. have 5.
-    random_state : int, numpy.random.Generator or None
-        Seed of the draw, by default always the same; None draws anew in each call.
+    random_state
+        As in `split_random`.
 
     Returns
     -------

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from .._csr import rows_of_cells
 from ..errors import InputError
 from ..interactions import Interactions
 
@@ -65,3 +66,21 @@ def draw_within_users(
     largest_drawn = np.full(sizes.size, -1)
     largest_drawn[some] = in_order[data.matrix.indptr[:-1][some] + wanted[some] - 1]
     return np.asarray(keys <= np.repeat(largest_drawn, sizes))
+
+
+def stored_pairs(
+    rows: NDArray[np.integer], columns: NDArray[np.integer], indptr: NDArray[np.integer], indices: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """Tell for each pair (row, column) whether a CSR matrix stores it; negative columns are never stored."""
+    width = 1 + max(int(columns.max(initial=0)), int(indices.max(initial=0)))
+    stored_rows = rows_of_cells(indptr)
+    # A bisection of sorted keys takes a tenth of the time of numpy.isin, which sorts both sides together.
+    stored = stored_rows * width + indices
+    if (stored[1:] < stored[:-1]).any():  # never of Interactions, whose rows are sorted
+        stored.sort()
+    wanted = rows.astype(np.int64) * width + columns
+    if not stored.size:
+        return np.zeros(wanted.shape, dtype=bool)
+    found = stored.take(np.searchsorted(stored, wanted), mode="clip") == wanted
+    # The key of a negative column would name the last columns of the row before.
+    return np.asarray(found & (columns >= 0))

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..threads import single_threaded_blas
-
-Floats = NDArray[np.float64]
+from .hits import Floats
 
 # More users than this are put together at random into as many groups, and the groups are resampled: what that adds to
 # the noise of an interval's width, sqrt(2 / groups) or 0.8 %, is less than that of 1,000 resamples, 2 %.
@@ -30,49 +29,16 @@ def summarise(
     bootstrap: int = 1000,
     random_state: Any = 0,
 ) -> pd.DataFrame:
-    """Average metrics over users, and say how far the averages can be trusted.
+    """Average metrics over users, and say how far the averages can be trusted: the table that `evaluate` returns.
 
-    Parameters
-    ----------
-    values
-        For each metric float64 (users,), the same users for all, NaN for those it is not defined for; or one number,
-        for a metric of all lists together.
-    left_out
-        Counts to put into ``frame.attrs``.
-    users
-        How many users the single numbers were made from; by default as many as the arrays hold.
-    clusters
-        Integers (values,): whose each value is, where users have several, or some of them. Then the mean is over
-        values, but whole users are drawn; the standard error is that of a ratio of users' sums to their numbers of
-        values (Cochran 1977, "Sampling techniques", section 2.11), which for one value each is the one below.
-    confidence
-        Of the intervals, between 0 and 1.
-    bootstrap
-        How many times users are drawn anew; 0 leaves the intervals out.
-    random_state
-        Seed of the draws, or a NumPy Generator; None for another one each time. With one seed and number of users the
-        draws are the same, so that differences between two sets of values of the same users are paired.
+    `values` are, for each metric, float64 (users,) of the same users, NaN where it is not defined; or one number, for a
+    metric of the lists of all `users` together, by default as many as the arrays hold. `left_out` goes into
+    ``frame.attrs``. With one seed and number of users the draws are the same, so that differences between two sets of
+    values of the same users are paired.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row a metric: ``metric``; ``value``, the mean over the users it is defined for; ``standard_error`` of that
-        mean, the sample standard deviation / sqrt(users); ``low`` and ``high``, the percentile interval of the
-        bootstrap (Efron and Tibshirani 1993, "An introduction to the bootstrap", section 13.3), users drawn with
-        replacement; ``users``, how many were averaged. Error and interval are NaN for a single user, and for a metric
-        of all lists together.
-
-    Raises
-    ------
-    InputError
-        If confidence, bootstrap or random_state cannot be used.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> table = summarise({"hit@1": np.array([1.0, 0.0, np.nan, 1.0]), "coverage@1": 0.5}, bootstrap=0)
-    >>> table["value"].round(3).tolist(), table["users"].tolist()
-    ([0.667, 0.5], [3, 4])
+    Where users have several values, `clusters`, (values,), says whose each is. Then the mean is over values, but whole
+    users are drawn; the standard error is that of a ratio of users' sums to their numbers of values (Cochran 1977,
+    "Sampling techniques", section 2.11), which for one value each is the usual one.
     """
     draws = check_draws(confidence, bootstrap, random_state)
     arrays = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}

@@ -66,20 +66,14 @@ class KLMF(FactorModel[KLMFConfig]):
     X, B, C : (p, q), (p, users) and (q, items) float64 arrays
         Of a fit with B or C; the one that was left out is None.
     history : list of IterationRecord
-        One record an iteration: loss, seconds, metrics of the validation; ``model.history_frame()`` makes a table.
-    best_epoch : int
-        The iteration whose factors these are: the last one, but for a fit with validation.
-    interactions : Interactions
-        What was fitted: raw ids, and the items that `recommend` leaves out.
-    config : KLMFConfig
-        The hyper-parameters.
+        One record an iteration: loss, seconds, metrics of the validation.
+    best_epoch, interactions, config
+        As in :class:`implicit_wmf.WMF`, iterations for epochs.
 
     Raises
     ------
-    InputError
-        From every method, for what it cannot use; the model stays as it was.
-    NotFittedError
-        If there are no factors yet.
+    InputError, NotFittedError
+        As in :class:`implicit_wmf.WMF`.
 
     Examples
     --------
@@ -127,15 +121,11 @@ class KLMF(FactorModel[KLMFConfig]):
         ----------
         data : Interactions, scipy sparse matrix or array, or dense 2-D array
             Counts >= 0, whole or not, users x items.
-        B : (p, users) dense array, >= 0, optional
-        C : (q, items) dense array, >= 0, optional
+        B, C : (p, users) and (q, items) dense arrays, >= 0, optional
             For the three-factor form.
-        validation, metric, patience, validate_every, time_budget, callback : optional
-            As for :meth:`implicit_wmf.WMF.fit`, iterations for epochs; `validation` not for users outside `data`.
-        track_loss : bool
-            Compute the divergence after each iteration (one more pass over the stored cells); `tolerance` needs it.
-        progress : bool, optional
-            Show a bar over the iterations on stderr; by default only on a terminal.
+        validation, metric, patience, validate_every, time_budget, callback, track_loss, progress : optional
+            As in :meth:`implicit_wmf.WMF.fit`, iterations for epochs; `validation` not for users outside `data`.
+            `tolerance` needs `track_loss`.
 
         Returns
         -------
@@ -145,8 +135,7 @@ class KLMF(FactorModel[KLMFConfig]):
         Raises
         ------
         KeyboardInterrupt
-            On Ctrl-C, within a fraction of a second; the model then holds the last whole iteration's factors,
-            with validation the best one's so far, or what it held before if there was none.
+            As in :meth:`implicit_wmf.WMF.fit`.
         """
         config = self.config
         if config.tolerance > 0 and not track_loss:

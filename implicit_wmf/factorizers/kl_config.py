@@ -10,13 +10,7 @@ from ..parameters import Config, float_dtype, number, or_none, parameter, random
 
 @dataclass(frozen=True, eq=False)
 class KLMFConfig(Config):
-    """Hyper-parameters of :class:`~implicit_wmf.factorizers.KLMF`, checked when made; meanings in its docstring.
-
-    Raises
-    ------
-    InputError
-        If a value is outside its range; the message names the parameter and the value.
-    """
+    """Hyper-parameters of :class:`~implicit_wmf.factorizers.KLMF`, checked when made; see there for meanings."""
 
     factors: int = parameter(64, whole(1), "Length d of the factor vectors.")
     iterations: int = parameter(100, whole(0), "Updates of all users, then all items.")

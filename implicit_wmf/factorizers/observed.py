@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InputError
 from ..factor_model import FactorModel, check_data_shape
 from ..persistence import SavedModel
-from ..scoring import check_pairs
+from ..scoring import score_in_chunks
 from ..validation import Callback, Watch
 from .observed_config import ObservedMFConfig
 from .observed_data import as_ratings
@@ -20,9 +20,6 @@ from .records import IterationRecord
 from .saved import check_extra
 
 Array = NDArray[Any]
-
-# Pairs whose factors are gathered at a time, in float64.
-_CHUNK = 1 << 16
 
 
 class ObservedMF(FactorModel[ObservedMFConfig]):
@@ -75,20 +72,14 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
     rating_mean : float
         mu.
     history : list of IterationRecord
-        One record an epoch: loss, seconds, metrics of the validation; ``model.history_frame()`` makes a table.
-    best_epoch : int
-        The epoch whose factors these are: the last one, but for a fit with validation.
-    interactions : Interactions
-        The observed ratings with their raw ids; `recommend` leaves these items out.
-    config : ObservedMFConfig
-        The hyper-parameters.
+        One record an epoch: loss, seconds, metrics of the validation.
+    best_epoch, interactions, config
+        As in :class:`implicit_wmf.WMF`; `interactions` are the observed ratings.
 
     Raises
     ------
-    InputError
-        From every method, for what it cannot use; the model stays as it was.
-    NotFittedError
-        If there are no factors yet.
+    InputError, NotFittedError
+        As in :class:`implicit_wmf.WMF`.
 
     Examples
     --------
@@ -141,16 +132,12 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
         ratings : Interactions, scipy sparse matrix or array, or dense 2-D array
             Ratings, users x items. Every stored cell is observed, stored zeros too; of a dense array the cells in
             `observed`, and what is in the others (NaN, say) does not matter.
-        observed : scipy sparse matrix, boolean (users, items) array, or tuple of two index arrays; optional
+        observed : scipy sparse matrix, (users, items) array of bool, or tuple of two index arrays; optional
             The observed cells: the stored ones, the true ones, or those at (rows, columns). Needed for a dense array.
             A cell that `ratings` does not store is observed to be 0.
-        validation, metric, patience, validate_every, time_budget, callback : optional
-            As for :meth:`implicit_wmf.WMF.fit`; `validation` has the items that users should find first, not ratings
+        validation, metric, patience, validate_every, time_budget, callback, track_loss, progress : optional
+            As in :meth:`implicit_wmf.WMF.fit`; `validation` has the items that users should find first, not ratings
             to predict, and not users outside `ratings`.
-        track_loss : bool
-            Compute the objective after each epoch (one more pass over the ratings).
-        progress : bool, optional
-            Show a bar over the epochs on stderr; by default only on a terminal.
 
         Returns
         -------
@@ -163,8 +150,7 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
             If nothing is observed, an observed rating is not a finite number, shapes do not fit, or a row has no finite
             solution in this precision.
         KeyboardInterrupt
-            On Ctrl-C, within a fraction of a second; the model then holds the last whole epoch's factors, with
-            validation the best epoch's so far, or what it held before if there was none.
+            As in :meth:`implicit_wmf.WMF.fit`.
         """
         data = as_ratings(ratings, observed)
         watch = Watch(
@@ -231,23 +217,25 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
         Parameters
         ----------
         users, items : int or array of int
-            Positions, not raw ids (`interactions.user_indices` and `item_indices` look those up), broadcast together:
-            ``predict(users[:, None], items)`` is a table of all pairs.
+            As in :meth:`score`, which differs by no more than the rounding of the biases.
 
         Returns
         -------
         float64 array of their common shape, or float for two ints
+
+        Raises
+        ------
+        InputError
+            As in :meth:`score`.
         """
         state = self._state()
-        rows, columns = check_pairs(users, items, (len(state.user_factors), len(state.item_factors)))
-        out = np.empty(rows.shape)
-        flat, row, column = out.reshape(-1), rows.reshape(-1), columns.reshape(-1)
-        for begin in range(0, flat.size, _CHUNK):
-            i, j = row[begin : begin + _CHUNK], column[begin : begin + _CHUNK]
-            products = np.einsum("tk,tk->t", state.user_factors[i], state.item_factors[j], dtype=np.float64)
-            biases = self.user_biases[i].astype(np.float64) + self.item_biases[j]
-            flat[begin : begin + _CHUNK] = products + biases + self.rating_mean
-        return out if out.ndim else float(out)
+
+        def score(row: NDArray[np.int64], column: NDArray[np.int64]) -> Array:
+            products = np.einsum("tk,tk->t", state.user_factors[row], state.item_factors[column], dtype=np.float64)
+            biases = self.user_biases[row].astype(np.float64) + self.item_biases[column]
+            return np.asarray(products + biases + self.rating_mean)
+
+        return score_in_chunks(users, items, state.interactions.shape, score)
 
     def _scoring_factors(self, rows: NDArray[np.int64]) -> tuple[Array, Array]:
         state = self._state()

@@ -5,19 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import WMFConfig
 from ..parameters import Config, float_dtype, number, or_none, parameter, random_state, truth, whole
 
 
 @dataclass(frozen=True, eq=False)
 class ObservedMFConfig(Config):
-    """Hyper-parameters of :class:`~implicit_wmf.factorizers.ObservedMF`, checked when made; meanings in its docstring.
-
-    Raises
-    ------
-    InputError
-        If a value is outside its range; the message names the parameter and the value.
-    """
+    """Hyper-parameters of :class:`~implicit_wmf.factorizers.ObservedMF`, checked when made; see there for meanings."""
 
     factors: int = parameter(64, whole(1), "Length d of the factor vectors.")
     regularization: float = parameter(
@@ -37,14 +30,3 @@ class ObservedMFConfig(Config):
     dtype: Any = parameter("float32", float_dtype, "Precision of the factors: float32 or float64.")
     num_threads: int | None = parameter(None, or_none(whole(1)), "Threads to use; by default every core.")
     random_state: Any = parameter(None, random_state, "Seed of the starting factors.")
-
-    def for_rows(self) -> WMFConfig:
-        """Say the same to what all row solves share: the starting factors, and the plan of a side."""
-        return WMFConfig(
-            factors=self.factors,
-            solver="exact",
-            init_scale=self.init_scale,
-            dtype=self.dtype,
-            num_threads=self.num_threads,
-            random_state=self.random_state,
-        )

@@ -121,14 +121,14 @@ def _rated_rows(name: str, matrix: csr_array, mean: float, bias: bool, config: O
         background=scale,
         regularization=np.zeros(sizes.size),
     )
-    plan = SidePlan(sizes.astype(np.int64), rows.kinds, config.for_rows())
+    plan = SidePlan(sizes.astype(np.int64), rows.kinds, config.factors, config.factor_dtype)
     return RatedRows(name, rows, matrix.data.astype(np.float64) - mean, strengths, plan)
 
 
 def start(shape: tuple[int, int], config: ObservedMFConfig) -> tuple[Vectors, Vectors]:
     """Draw starting factors of users and items; biases start at 0."""
     users, items = (
-        Vectors(factors, np.zeros(len(factors), factors.dtype)) for factors in initial_factors(shape, config.for_rows())
+        Vectors(factors, np.zeros(len(factors), factors.dtype)) for factors in initial_factors(shape, config)
     )
     return users, items
 

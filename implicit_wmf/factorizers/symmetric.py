@@ -30,13 +30,7 @@ _SMALLEST, _LARGEST = 1e-140, 1e140
 
 @dataclass(frozen=True, eq=False)
 class SymmetricMFConfig(Config):
-    """Hyper-parameters of :class:`SymmetricMF`, checked when made; meanings in its docstring.
-
-    Raises
-    ------
-    InputError
-        If a value is outside its range; the message names the parameter and the value.
-    """
+    """Hyper-parameters of :class:`SymmetricMF`, checked when made; see there for meanings."""
 
     factors: int = parameter(8, whole(1), "Length r of the factor vectors.")
     regularization: float = parameter(0.0, number(0), "Strength lambda of the L2 penalty on the factors.")
@@ -99,15 +93,11 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
         The objective that each start reached; fewer after Ctrl-C.
     interactions : Interactions
         R. `recommend` leaves out the item itself and the cells that R stores, except where P stores 0.
-    config : SymmetricMFConfig
-        The hyper-parameters.
 
     Raises
     ------
-    InputError
-        From every method, for what it cannot use; the model stays as it was.
-    NotFittedError
-        If there are no factors yet.
+    InputError, NotFittedError
+        As in :class:`implicit_wmf.WMF`.
 
     Notes
     -----
@@ -163,13 +153,10 @@ class SymmetricMF(FactorModel[SymmetricMFConfig]):
             Targets, any real numbers; where both sides have ids, they are the same in the same order.
         P : Interactions, scipy sparse matrix or array, or dense 2-D array, (n, n); optional
             Weights of the predictions, any real numbers.
-        time_budget, callback : optional
-            As for :meth:`implicit_wmf.WMF.fit`, starts for epochs. The callback's record says what start it was and the
-            lowest objective so far, and its model has the factors of the best start so far.
-        track_loss : bool
-            Accepted as by other estimators, and without effect: the method needs the objective in any case.
-        progress : bool, optional
-            Show a bar over the starts on stderr; by default only on a terminal.
+        time_budget, callback, track_loss, progress : optional
+            As in :meth:`implicit_wmf.WMF.fit`, starts for epochs. The callback's record says what start it was and the
+            lowest objective so far, and its model has the factors of the best start so far. The method needs the
+            objective, tracked or not.
 
         Returns
         -------

@@ -1,13 +1,21 @@
-"""Hits of recommended lists, and the metrics that are read from them, for a block of users."""
+"""Hits of recommended lists, and the sums over them that metrics are read from, for a block of users."""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .jit import block_kernel
 
-# What `measure_hits` writes for each user and cut-off, in this order.
-MEASURES = ("recall", "capped_recall", "precision", "ndcg", "map", "mrr", "hit")
+
+class Sums(NamedTuple):
+    """What hits come to, float64 (cutoffs, users)."""
+
+    found: Any  # how many there are
+    gain: Any  # their discounts
+    precisions: Any  # the precisions at their ranks
+    first: Any  # the rank of the first, from 1; inf without a hit
 
 
 @block_kernel
@@ -27,33 +35,25 @@ def find_hits(start, stop, ids, indptr, indices, hits):
 
 
 @block_kernel
-def measure_hits(start, stop, hits, relevant, cutoffs, discounts, ideals, out):
-    """Write the measures (measures, cutoffs, users) of users start to stop - 1; NaN for those without relevant items.
+def tally_hits(start, stop, hits, cutoffs, discounts, sums):
+    """Sum up the hits of users start to stop - 1 at each cut-off.
 
-    `cutoffs` ascend and are at least 1; `discounts` are 1 / log2(1 + rank) for each rank, `ideals` their running sums.
-    Where lists are shorter than a cut-off, there are no hits in the ranks beyond.
+    `cutoffs` ascend; `discounts` are of each rank. Beyond a list's ranks there are no hits.
     """
     for user in range(start, stop):
         rank = found = 0
-        gain = precision_sum = first = 0.0
+        gain = precisions = 0.0
+        first = np.inf
         for c in range(cutoffs.size):
-            k = cutoffs[c]
-            while rank < min(k, hits.shape[1]):
+            while rank < min(cutoffs[c], hits.shape[1]):
                 if hits[user, rank]:
                     found += 1
                     gain += discounts[rank]
-                    precision_sum += found / (rank + 1)
+                    precisions += found / (rank + 1)
                     if found == 1:
-                        first = 1 / (rank + 1)
+                        first = rank + 1.0
                 rank += 1
-            best = min(k, relevant[user])
-            for measure in range(out.shape[0]):
-                out[measure, c, user] = np.nan
-            if best > 0:
-                out[0, c, user] = found / relevant[user]
-                out[1, c, user] = found / best
-                out[2, c, user] = found / k
-                out[3, c, user] = gain / ideals[best - 1]
-                out[4, c, user] = precision_sum / best
-                out[5, c, user] = first
-                out[6, c, user] = 1.0 if found > 0 else 0.0
+            sums.found[c, user] = found
+            sums.gain[c, user] = gain
+            sums.precisions[c, user] = precisions
+            sums.first[c, user] = first

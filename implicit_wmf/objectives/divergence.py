@@ -100,7 +100,10 @@ class KLDivergence:
         return np.asarray(gradient + left[k] * right) if self._generalized else gradient
 
     def entry_gradient(self, k: int, column: int, X: ArrayLike) -> float:
-        """Differentiate by X_kl, l = `column`: -sum_ij A_ij B_ki C_lj / P_ij, generalised + sum_i B_ki sum_j C_lj."""
+        """Differentiate at X by its entry (k, `column`), X_kl.
+
+        -sum_ij A_ij B_ki C_lj / P_ij, generalised + sum_i B_ki sum_j C_lj.
+        """
         factor = self._factor(X)
         k, column = check_index("k", k, factor.shape[0]), check_index("column", column, factor.shape[1])
         columns, slopes = self._row(k, factor)

@@ -36,7 +36,7 @@ class _Squares:
         self._penalty, self._scale = penalty, scale
 
     def value(self, W: ArrayLike, H: ArrayLike) -> float:
-        """Compute the objective at factors of shapes (rows, d) and (columns, d)."""
+        """Compute the objective at factors W (rows, d) and H (columns, d)."""
         left, right = self._factors(W, H)
         residuals = self._targets - self._cells.products(left, right)
         # Sums and not BLAS, whose dot product of long vectors depends on the number of threads.
@@ -44,7 +44,7 @@ class _Squares:
         return float(self._scale * squares + self._penalty / 2 * ((left**2).sum() + (right**2).sum()))
 
     def gradient(self, W: ArrayLike, H: ArrayLike) -> tuple[Floats, Floats]:
-        """Gradients with respect to both factors, each of its factor's shape."""
+        """Gradients with respect to W and H, each of its factor's shape."""
         left, right = self._factors(W, H)
         slopes = self._slopes(self._targets - self._cells.products(left, right))
         other, places = self._cells.transposed()
@@ -54,18 +54,18 @@ class _Squares:
         )
 
     def row_gradient(self, k: int, W: ArrayLike, H: ArrayLike) -> Floats:
-        """Gradient with respect to row k of the first factor, (d,): only row k of the data takes part."""
+        """Gradient at W and H with respect to row k of W, (d,): only row k of the data takes part."""
         row, slopes, columns, right = self._row(k, W, H)
         return slopes @ right[columns] + self._penalty * row
 
     def entry_gradient(self, k: int, column: int, W: ArrayLike, H: ArrayLike) -> float:
-        """Differentiate by entry (k, column) of the first factor: one sum over the cells of row k."""
+        """Differentiate at W and H by entry (k, column) of W: one sum over the cells of row k."""
         row, slopes, columns, right = self._row(k, W, H)
         column = check_index("column", column, row.size)
         return float(slopes @ right[columns, column] + self._penalty * row[column])
 
     def row_system(self, k: int, H: ArrayLike) -> tuple[Floats, Floats]:
-        """Return A (d, d) and b (d,): the gradient of row k is A w_k - b, so that it is zero where A w_k = b."""
+        """Return A (d, d) and b (d,) for H: the gradient of row k is A w_k - b, so that it is zero where A w_k = b."""
         right = check_matrix(self._names[1], H)
         check_shape(self._names[1], right.shape, (self._cells.shape[1], right.shape[1]))
         cells = self._cells.row(check_index("k", k, self._cells.shape[0]))
@@ -135,7 +135,7 @@ class ObservedSquares(_Squares):
     M : (m, n) array or scipy sparse matrix
         Entries; those of cells that are not observed do not matter and may be NaN. A sparse one is 0 where it stores
         nothing.
-    observed : (m, n) scipy sparse matrix, boolean (m, n) array, or tuple of two index arrays (rows, columns)
+    observed : (m, n) scipy sparse matrix, (m, n) array of bool, or tuple of two index arrays (rows, columns)
         The known cells: the stored ones (zeros too), the true ones, or those listed (once, if listed twice).
     regularization : float
         lambda >= 0.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ _PUBLISHED = {
 
 Point = dict[str, Any]
 
+_VALUE = attrgetter("ended.value")
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -41,6 +44,12 @@ class Trial:
     source: str
     point: Point
     outcome: Outcome | None = None
+
+    @property
+    def ended(self) -> Outcome:
+        """The outcome of a trial that was run."""
+        assert self.outcome is not None
+        return self.outcome
 
 
 def plan_stages(factors: int, trials: int) -> list[int]:
@@ -110,8 +119,8 @@ def _middle(name: str, values: Range) -> float:
 
 def _best_of(done: Sequence[Trial], factors: int) -> list[Trial]:
     """Return the trials of a stage that were fitted to the end, best first, each point once."""
-    ended = [trial for trial in _searched(done) if trial.factors == factors and _state(trial) == "complete"]
-    ended.sort(key=lambda trial: -_value(trial))
+    ended = [trial for trial in _searched(done) if trial.factors == factors and trial.ended.state == "complete"]
+    ended.sort(key=lambda trial: -trial.ended.value)
     unique = {tuple(trial.point.items()): trial for trial in reversed(ended)}
     return [trial for trial in ended if unique[tuple(trial.point.items())] is trial]
 
@@ -121,13 +130,14 @@ def _draw(done: Sequence[Trial], space: Space, seed: int) -> Point:
 
     More factors reach higher values: so that stages can be compared, values are divided by the best of their stage.
     """
-    best = {trial.factors: max(_value(trial), np.finfo(float).tiny) for trial in sorted(_searched(done), key=_value)}
+    best = {one.factors: max(one.ended.value, np.finfo(float).tiny) for one in sorted(_searched(done), key=_VALUE)}
     spread = distributions(space)
-    sampler = optuna().samplers.TPESampler(n_startup_trials=_RANDOM, seed=_seed(seed, len(done)))
+    own_seed = int(np.random.SeedSequence([seed, len(done)]).generate_state(1)[0])
+    sampler = optuna().samplers.TPESampler(n_startup_trials=_RANDOM, seed=own_seed)
     with quiet():
         memory = optuna().create_study(direction="maximize", sampler=sampler)
         for trial in _searched(done):
-            memory.add_trial(_as_ended(trial, _value(trial) / best[trial.factors], spread))
+            memory.add_trial(_as_ended(trial, trial.ended.value / best[trial.factors], spread))
         point: Point = memory.ask(spread).params
     return {name: point[name] for name in space}
 
@@ -135,14 +145,13 @@ def _draw(done: Sequence[Trial], space: Space, seed: int) -> Point:
 def _as_ended(trial: Trial, value: float, spread: dict[str, Any]) -> Any:
     """Tell Optuna how a trial ended; the values of pruned ones are not final, and rank behind those that are."""
     trials = optuna().trial
-    if _state(trial) == "complete":
+    if trial.ended.state == "complete":
         return trials.create_trial(params=trial.point, distributions=spread, value=value)
-    assert trial.outcome is not None
     return trials.create_trial(
         state=trials.TrialState.PRUNED,
         params=trial.point,
         distributions=spread,
-        intermediate_values={len(trial.outcome.curve): value},
+        intermediate_values={len(trial.ended.curve): value},
     )
 
 
@@ -159,30 +168,13 @@ def distributions(space: Space) -> dict[str, Any]:
 
 def _searched(done: Sequence[Trial]) -> list[Trial]:
     """Trials of the search that came to a value; trial 0 is of no range."""
-    return [trial for trial in done[1:] if _state(trial) != "failed"]
-
-
-def _state(trial: Trial) -> str:
-    assert trial.outcome is not None
-    return trial.outcome.state
-
-
-def _value(trial: Trial) -> float:
-    assert trial.outcome is not None
-    return trial.outcome.value
-
-
-def _seed(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    return [trial for trial in done[1:] if trial.ended.state != "failed"]
 
 
 def others_of(done: Sequence[Trial], trial: Trial) -> list[Outcome]:
     """Return what the earlier trials of the same stage came to that were fitted to the end."""
-    return [
-        one.outcome
-        for one in _searched(done)
-        if one.factors == trial.factors and one.outcome is not None and one.outcome.state == "complete"
-    ]
+    same = [one.ended for one in _searched(done) if one.factors == trial.factors]
+    return [outcome for outcome in same if outcome.state == "complete"]
 
 
 def promising(done: Sequence[Trial]) -> list[Trial]:
@@ -192,7 +184,7 @@ def promising(done: Sequence[Trial]) -> list[Trial]:
     the next, so the last stage has seen the best of all.
     """
     full = done[0].factors
-    ended = [trial for trial in _searched(done) if _state(trial) == "complete"]
+    ended = [trial for trial in _searched(done) if trial.ended.state == "complete"]
     if not ended or any(trial.factors == full for trial in ended):
         return []
     return [replace(trial, factors=full, outcome=None) for trial in _best_of(done, ended[-1].factors)]
@@ -200,9 +192,4 @@ def promising(done: Sequence[Trial]) -> list[Trial]:
 
 def best_trial(done: Sequence[Trial], factors: int) -> Trial:
     """Return the best trial of the full dimension that was fitted to the end, the default included."""
-    return max((trial for trial in done if trial.factors == factors and _state(trial) == "complete"), key=_value)
-
-
-def spelled(space: Space) -> dict[str, str]:
-    """Spell a space, so that two can be compared."""
-    return {name: repr(values) for name, values in space.items()}
+    return max((one for one in done if one.factors == factors and one.ended.state == "complete"), key=_VALUE)

@@ -16,7 +16,7 @@ from ..confidence import weigh
 from ..config import WMFConfig
 from ..errors import InputError
 from ..interactions import Interactions
-from ..weightings import WEIGHTINGS
+from ..weightings import RAW, WEIGHTINGS
 
 RELATIVE = {
     "relative_regularization": "regularization",
@@ -32,7 +32,14 @@ _NOT_SEARCHED = {
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, drawn evenly or, with `log`, evenly in their logarithm.
+    """Numbers from one to another.
+
+    Parameters
+    ----------
+    low, high : float
+        The ends, both included.
+    log : bool
+        Draw evenly in their logarithm, not in the numbers themselves.
 
     Raises
     ------
@@ -66,7 +73,12 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values: words, numbers, True, False or None.
+    """One of some values.
+
+    Parameters
+    ----------
+    *values
+        Words, numbers, True, False or None.
 
     Raises
     ------
@@ -107,7 +119,9 @@ def default_space(train: Interactions, config: WMFConfig | None = None) -> dict[
     Parameters
     ----------
     train : Interactions
+        What will be fitted: whether its counts differ.
     config : WMFConfig, optional
+        What will not be searched: its weighting and the two sides' regularization; by default WMFConfig().
 
     Returns
     -------
@@ -122,7 +136,7 @@ def default_space(train: Interactions, config: WMFConfig | None = None) -> dict[
     space["relative_unobserved_weight"] = Range(1e-3, 3.0, log=True)
     space["regularization_exponent"] = Range(0.0, 1.0)
     sizes = np.abs(train.matrix.data)
-    if config.weighting != "raw" and sizes.size and sizes.min() < sizes.max():
+    if config.weighting != RAW and sizes.size and sizes.min() < sizes.max():
         space["weighting"] = Choice(*WEIGHTINGS)
     return space
 
@@ -187,7 +201,7 @@ def settings(config: WMFConfig, point: Mapping[str, Any], train: Interactions) -
 def mean_weight(config: WMFConfig, train: Interactions) -> float:
     """Return what a stored interaction weighs on top of the background, the mean over those that weigh anything."""
     counts = np.abs(train.matrix.data.astype(np.float64))
-    if config.weighting == "raw":
+    if config.weighting == RAW:
         weights = counts
     else:
         weights = WEIGHTINGS[config.weighting](counts, np.zeros_like(counts), config)[0]

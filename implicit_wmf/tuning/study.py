@@ -105,8 +105,7 @@ def _check_same(known: dict[str, Any], about: dict[str, Any], where: str) -> Non
 
 def add_trial(study: Any, trial: Trial, space: Space, settings: dict[str, Any], seconds: float) -> None:
     """Write down a trial that has ended."""
-    outcome = trial.outcome
-    assert outcome is not None
+    outcome = trial.ended
     package = optuna()
     if len(study.get_trials(deepcopy=False)) != trial.number:
         raise InputError(f"storage: another process adds trials to study {study.study_name!r}; run one at a time")
@@ -151,17 +150,16 @@ def table_rows(study: Any, done: Sequence[Trial]) -> list[dict[str, Any]]:
     """Return a row of the table for each trial."""
     rows = []
     for one, trial in zip(study.get_trials(deepcopy=False), done, strict=True):
-        assert trial.outcome is not None
         rows.append(
             {"trial": trial.number, "source": trial.source, "factors": trial.factors}
             | one.user_attrs["settings"]
             | {
-                "iterations": trial.outcome.epoch,
-                "epochs": len(trial.outcome.curve),
-                "state": trial.outcome.state,
-                "value": trial.outcome.value,
+                "iterations": trial.ended.epoch,
+                "epochs": len(trial.ended.curve),
+                "state": trial.ended.state,
+                "value": trial.ended.value,
                 "seconds": one.user_attrs["seconds"],
-                "error": trial.outcome.error,
+                "error": trial.ended.error,
             }
         )
     return rows

@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from .._config_file import config_values
-from .._fingerprints import choice_digest
 from ..config import WMFConfig
 from ..errors import InputError
-from ..evaluation.metrics import parse_metric
 from ..interactions import as_interactions
 from ..model import WMF
 from ..parameters import number, or_none, whole
-from ..validation import HeldOut, Removes, as_pair
-from .search import Trial, best_trial, keeps_trials, next_trial, others_of, plan_stages, promising, spelled
+from .asked import as_config, count_users, described, metric_name, seeded
+from .search import Trial, best_trial, keeps_trials, next_trial, others_of, plan_stages, promising
 from .space import RELATIVE, Space, check_space, default_space, settings
 from .study import PathLike, add_trial, open_study, plan_trials, read_trials, table_rows
 from .trials import Judge, Outcome, run_default, run_trial
@@ -158,87 +155,17 @@ def tune(
     whole(0)("random_state", random_state)
     or_none(number(0, exclusive=True))("timeout", timeout)
     data = as_interactions(train)
-    config = _seeded(_as_config(config), random_state)
+    config = seeded(as_config(config), random_state)
     space = default_space(data, config) if space is None else dict(space)
     check_space(space, config)
-    judge = Judge(data, validation, _metric_name(metric), patience)
-    users = _measured_users(judge, config, space)
-    about = {
-        "train": _digest(train),
-        "validation": _digest(validation),
-        "metric": judge.metric,
-        "trials": int(trials),
-        "patience": int(patience),
-        "random_state": int(random_state),
-        "config": {name: _brief(value) for name, value in config_values(config).items()},
-        "space": spelled(space),
-    }
-    study = open_study(storage, study_name, about)
+    judge = Judge(data, validation, metric_name(metric), int(patience))
+    users = count_users(judge, config, space)
+    about = described(judge, config, space, int(random_state))
+    study = open_study(storage, study_name, about | {"trials": int(trials)})
     plan = plan_stages(config.factors, trials)
     plan_trials(study, int(trials), lambda before, run: keeps_trials(plan_stages(config.factors, before), plan, run))
     search = _Search(study, judge, config, space, random_state)
     return _result(search, search.run(plan, timeout, progress), len(plan), users)
-
-
-def _as_config(config: Any) -> WMFConfig:
-    """Return hyper-parameters, given as such or in a model."""
-    if config is None:
-        return WMFConfig()
-    found = config.config if isinstance(config, WMF) else config
-    if not isinstance(found, WMFConfig):
-        raise InputError(
-            f"config must be a WMFConfig or a WMF, such as WMFConfig(factors=64), got {type(config).__name__}"
-        )
-    return found
-
-
-def _measured_users(judge: Judge, config: WMFConfig, space: Space) -> int:
-    """Count the users that a value is the mean of, and refuse what nothing can be judged by."""
-    if judge.validation is None:
-        raise InputError("validation is None; give held-out interactions, by which settings are judged")
-    weightings = {config.weighting, *getattr(space.get("weighting"), "values", ())}
-    pair = as_pair(judge.validation)
-    known = judge.train if pair is None else as_interactions(pair[0])
-    if "raw" in weightings and len(weightings) > 1 and (known.matrix.data == 0).any():
-        raise InputError(
-            "space: stored zeros may be recommended with weighting 'raw' and not with others, whose values could not "
-            "be compared; leave either out, in config too, or drop the zeros from the data"
-        )
-    removes = Removes(zeros=config.weighting == "raw")
-    return int(HeldOut.of(judge.train, judge.validation, judge.metric, removes).users.size)
-
-
-def _brief(value: Any) -> Any:
-    """Return a fingerprint for the numbers of an array, which a study need not keep nor a message show."""
-    return f"array {choice_digest(np.asarray(value))}" if isinstance(value, list) else value
-
-
-def _metric_name(metric: str) -> str:
-    """Spell a metric as the history does."""
-    try:
-        return str(parse_metric(metric))
-    except InputError as error:
-        raise InputError(f"metric: {str(error).removeprefix('metrics: ')}") from error
-
-
-def _seeded(config: WMFConfig, random_state: int) -> WMFConfig:
-    """Return settings that can be fitted twice alike."""
-    if isinstance(config.random_state, np.random.Generator):
-        raise InputError("config: random_state is a generator, so no fit could be repeated; give a seed, such as 0")
-    if config.iterations < 1:
-        raise InputError(
-            "config: iterations is 0, so nothing would be fitted; give the most epochs of a fit, such as 15"
-        )
-    return config if config.random_state is not None else replace(config, random_state=random_state)
-
-
-def _digest(data: Any) -> list[str | None]:
-    """Fingerprint of interactions, of a matrix, or of a pair of them."""
-    pair = as_pair(data)
-    if pair is not None:
-        return [digest for part in pair for digest in _digest(part)]
-    matrix = as_interactions(data).matrix
-    return [choice_digest(matrix), choice_digest(matrix.data), str(matrix.shape)]
 
 
 @dataclass(frozen=True)
@@ -261,9 +188,8 @@ class _Search:
                 if done and timeout is not None and time.monotonic() - began >= timeout:
                     break
                 done.append(self._run_next(next_trial(done, plan, self.space, self.seed), done))
-                best = best_trial(done, self.config.factors)
-                assert best.outcome is not None
-                bar.set_postfix(factors=done[-1].factors, best=f"{best.outcome.value:.4f}", refresh=False)
+                best = best_trial(done, self.config.factors).ended.value
+                bar.set_postfix(factors=done[-1].factors, best=f"{best:.4f}", refresh=False)
                 bar.update()
         return done
 
@@ -284,30 +210,23 @@ class _Search:
         except InputError as error:  # numbers that are too large or too small together
             outcome, values = Outcome("failed", (), 0, str(error)), {}
         else:
-            outcome = self._outcome(trial, tried, done)
+            first = trial.number == 0
+            outcome = run_default(tried, self.judge) if first else run_trial(tried, self.judge, others_of(done, trial))
             values = config_values(tried)
         ended = replace(trial, outcome=outcome)
         shown = {name: values.get(name) for name in (RELATIVE.get(name, name) for name in self.space)}
         add_trial(self.study, ended, self.space, shown, time.perf_counter() - began)
         return ended
 
-    def _outcome(self, trial: Trial, tried: WMFConfig, done: Sequence[Trial]) -> Outcome:
-        if trial.number == 0:
-            return run_default(tried, self.judge)
-        return run_trial(tried, self.judge, others_of(done, trial))
-
 
 def _result(search: _Search, done: Sequence[Trial], planned: int, users: int) -> Tuning:
     refit = search.at_full_dimension(done) if len(done) < planned else None
     best = best_trial([*done, *([] if refit is None else [refit])], search.config.factors)
-    outcome, first = best.outcome, done[0].outcome
-    assert outcome is not None
-    assert first is not None
     found = settings(search.config, best.point, search.judge.train)
     return Tuning(
-        config=replace(found, iterations=outcome.epoch),
-        value=outcome.value,
-        default_value=first.value,
+        config=replace(found, iterations=best.ended.epoch),
+        value=best.ended.value,
+        default_value=done[0].ended.value,
         best_trial=best.number,
         refitted=best is refit,
         users=users,

@@ -1,0 +1,1 @@
+"""``python -m bench quality``: the data, the fits in a worker, and their report."""

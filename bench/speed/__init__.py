@@ -1,0 +1,1 @@
+"""``python -m bench speed``: the sections, what they measure in a worker, and their report."""

@@ -1,0 +1,44 @@
+"""Arrays as plain ``.npy`` files, with sizes and checksums that tell whether one is as it was written."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._folders import writing_file
+
+_CHUNK = 1 << 22
+_HEAD = 256  # bytes of a file that hold its .npy header, checked even where the rest is left on disk
+
+
+def write_array(path: Path, array: NDArray[Any]) -> dict[str, int]:
+    """Write an array; return what `read_array` wants to know about the file."""
+    with writing_file(path) as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+    return {"bytes": path.stat().st_size, "crc32": _checksum(path), "head_crc32": _checksum(path, _HEAD)}
+
+
+def read_array(path: Path, about: dict[str, int], *, mmap: bool, whole: bool) -> NDArray[Any]:
+    """Read or map an array; ValueError if the file is another one, by its whole contents or the .npy header alone."""
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing")
+    if path.stat().st_size != about["bytes"]:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes where {about['bytes']} were written")
+    if _checksum(path, None if whole else _HEAD) != about["crc32" if whole else "head_crc32"]:
+        raise ValueError(f"{path.name} has other contents than were written (checksum)")
+    array: NDArray[Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    return array
+
+
+def _checksum(path: Path, limit: int | None = None) -> int:
+    with path.open("rb") as file:
+        if limit is not None:
+            return zlib.crc32(file.read(limit))
+        checksum = 0
+        while chunk := file.read(_CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum

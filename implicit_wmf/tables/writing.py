@@ -1,0 +1,75 @@
+"""Tables written to files, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import pandas as pd
+
+from .._arrow import arrow
+from .._folders import writing_file
+from ..errors import InputError
+from .files import PARQUET, SEPARATORS, PathLike, reason
+
+WRITABLE = (".csv", ".tsv", PARQUET)
+
+
+def write_table(frame: pd.DataFrame, path: PathLike) -> None:
+    """Write a table without its index; the file appears whole or not at all, and replaces one of that name.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The table.
+    path : path-like
+        Its suffix chooses the format: .csv, .tsv or .parquet.
+
+    Raises
+    ------
+    InputError
+        For an unknown suffix, a folder that does not exist, and what cannot be written.
+    MissingExtraError
+        For Parquet without pyarrow.
+    """
+    target, suffix = check_writable(path)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        if suffix == PARQUET:
+            _write_parquet(frame, temporary)
+        else:
+            with writing_file(temporary, "w", encoding="utf-8", newline="") as file:
+                frame.to_csv(file, sep=SEPARATORS[suffix], index=False, lineterminator="\n")
+        os.replace(temporary, target)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {reason(error)}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: PathLike) -> tuple[Path, str]:
+    """Raise what `write_table` would for a path, before the work of making the table; return it and its suffix."""
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if not target.parent.is_dir():
+        raise InputError(f"there is no folder {target.parent} for {target.name}; create it first")
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; name a file")
+    if suffix not in WRITABLE:
+        raise InputError(f"{target.name!r} has an unknown suffix; tables are written as {', '.join(WRITABLE)}")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise InputError(f"the folder of {target} may not be written to; choose another one")
+    if suffix == PARQUET:
+        arrow("Writing Parquet files")
+    return target, suffix
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    pyarrow, parquet = arrow("Writing Parquet files")
+    try:
+        table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+        raise InputError(f"Parquet cannot hold this table: {error}; write a .csv file") from error
+    with writing_file(path) as file:
+        parquet.write_table(table, file)
