@@ -65,7 +65,7 @@ def select_candidates(
     return np.flatnonzero(chosen).astype(np.int32)
 
 
-class Choice(NamedTuple):
+class Eligible(NamedTuple):
     """What may be in whose list."""
 
     seen: csr_array | None  # (users, items): items to leave out
@@ -73,7 +73,7 @@ class Choice(NamedTuple):
     candidates: NDArray[np.int32] | None  # of all users without items of their own; by default all
 
 
-def choose(shape: tuple[int, int], seen: csr_array | None, items: Any, filter_items: Any) -> Choice:
+def choose(shape: tuple[int, int], seen: csr_array | None, items: Any, filter_items: Any) -> Eligible:
     """Gather what may be recommended; `items` and `filter_items` are one list for all, or the cells of a matrix."""
     if issparse(filter_items):
         seen, filter_items = join_cells(seen, check_cells("filter_items", filter_items, shape)), None
@@ -84,7 +84,7 @@ def choose(shape: tuple[int, int], seen: csr_array | None, items: Any, filter_it
             own = keep_cells(own, ~np.isin(own.indices, check_positions("filter_items", filter_items, shape[1])))
             filter_items = None
     alike = items is None and filter_items is None
-    return Choice(seen, own, None if alike else select_candidates(shape[1], items, filter_items))
+    return Eligible(seen, own, None if alike else select_candidates(shape[1], items, filter_items))
 
 
 def check_users(users: Any, user_items: Any, shape: tuple[int, int]) -> tuple[NDArray[np.int64], csr_array | None]:

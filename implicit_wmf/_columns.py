@@ -32,7 +32,7 @@ def take_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series
 
 
 def _arrow_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series]:
-    pyarrow, _ = arrow("Reading Arrow tables")
+    pyarrow = arrow("Reading Arrow tables")
     table = pyarrow.table(frame)
     check_names(table.column_names, wanted.items())
     return {

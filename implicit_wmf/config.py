@@ -33,7 +33,7 @@ class WMFConfig(Config):
     regularization_exponent: float = parameter(
         0.0, number(0), "Power nu of a row's total confidence that scales its penalty: 0 plain, 1 fully scaled."
     )
-    alpha: float = parameter(1.0, number(0, exclusive=True), "Weight of an interaction (linear, log, ials).")
+    alpha: float = parameter(1.0, number(0, exclusive=True), f"Weight of an interaction (not {RAW}).")
     weighting: str = parameter(
         "linear", one_of(*WEIGHTINGS, RAW), f"How counts become confidence: {', '.join(WEIGHTINGS)} or {RAW}."
     )
@@ -44,12 +44,12 @@ class WMFConfig(Config):
     user_background: str | ArrayLike | None = parameter(
         None,
         or_none(scheme_or_array(*BACKGROUNDS["user_background"])),
-        "How a0 varies over users: uniform (default) or user (activity).",
+        f"How a0 varies over users: {' or '.join(BACKGROUNDS['user_background'])}; by default uniform.",
     )
     item_background: str | ArrayLike | None = parameter(
         None,
         or_none(scheme_or_array(*BACKGROUNDS["item_background"])),
-        "How a0 varies over items: uniform (default), item (users who did not take it) or popularity.",
+        f"How a0 varies over items: {' or '.join(BACKGROUNDS['item_background'])}; by default uniform.",
     )
     popularity_exponent: float = parameter(
         0.5, number(0), "Power of an item's number of users (item background popularity)."

@@ -36,11 +36,30 @@ class Configured(Generic[ConfigT]):
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the hyper-parameters by name, as scikit-learn's tools expect; `deep` changes nothing."""
+        """Return the hyper-parameters by name, as scikit-learn's tools expect.
+
+        Parameters
+        ----------
+        deep : bool
+            Changes nothing.
+
+        Returns
+        -------
+        dict of str to object
+        """
         return {name: getattr(self.config, name) for name in self.config.names()}
 
     def set_params(self, **params: Any) -> Self:
-        """Change the hyper-parameters named by `params`; what was fitted stays until the next fit.
+        """Change hyper-parameters; what was fitted stays until the next fit.
+
+        Parameters
+        ----------
+        **params
+            New values by name.
+
+        Returns
+        -------
+        The model itself.
 
         Raises
         ------
@@ -55,5 +74,15 @@ class Configured(Generic[ConfigT]):
 
     @classmethod
     def from_config(cls, config: ConfigT) -> Self:
-        """Make an unfitted model with the hyper-parameters of `config`."""
+        """Make an unfitted model.
+
+        Parameters
+        ----------
+        config : Config
+            Its hyper-parameters, of the class of another model's `config`.
+
+        Returns
+        -------
+        An estimator of this class.
+        """
         return cls(**{name: getattr(config, name) for name in config.names()})

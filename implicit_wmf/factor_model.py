@@ -136,15 +136,34 @@ class FactorModel(Configured[ConfigT], BatchRecommending, Scoring, Similar, Expo
         return self._state().interactions
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model, the data it recommends from included, as a folder at `path`.
+        """Write the fitted model, the data it recommends from included, as a folder.
 
-        The folder appears whole or not at all; a model that is there already is replaced.
+        Parameters
+        ----------
+        path : path-like
+            The folder appears whole or not at all; a model that is there already is replaced.
+
+        Raises
+        ------
+        InputError
+            If the place cannot be written or holds something else than a model, or an id cannot be stored.
         """
         save_model(path, self._kind(), self._state())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> Self:
-        """Read a model that `save` wrote; with `mmap` its arrays stay on disk, read-only and shared by processes.
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder.
+        mmap : bool
+            Whether the arrays stay on disk, read-only and shared by processes.
+
+        Returns
+        -------
+        An estimator of this class.
 
         Raises
         ------

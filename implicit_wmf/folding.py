@@ -86,7 +86,21 @@ class Folding(FactorModel[WMFConfig]):
         return self._fold_in("item", user_items, confidence)
 
     def transform(self, user_items: Any) -> Array:
-        """Return ``fold_in_users(user_items)``, by the name that scikit-learn's pipelines call."""
+        """Solve factors of users by the name that scikit-learn's pipelines call.
+
+        Parameters
+        ----------
+        user_items : as in `fold_in_users`
+
+        Returns
+        -------
+        As in `fold_in_users`.
+
+        Raises
+        ------
+        InputError
+            As in `fold_in_users`.
+        """
         return self.fold_in_users(user_items)
 
     def _fold_in(self, side: str, data: Any, confidence: Any) -> Array:

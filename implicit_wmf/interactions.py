@@ -324,7 +324,7 @@ def as_interactions(data: Any, name: str = "data", *, keep_zeros: bool = False) 
     if isinstance(data, pd.DataFrame) or hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
         raise InputError(
             f"{name}: met a table ({type(data).__name__}), which does not say what its users and items are; "
-            f"give Interactions.from_frame({name}, user=..., item=...)"
+            f"give Interactions.from_frame({name}, user=..., item=...), or .to_numpy() of one that is users x items"
         )
     try:
         return Interactions.from_matrix(data, keep_zeros=keep_zeros)
@@ -350,6 +350,8 @@ def _flat(values: Any, name: str) -> Any:
 def _numbered(indices: Any, ids: Any, size: int | None, names: tuple[str, str]) -> tuple[NDArray[Any], pd.Index]:
     """Check one side's indices against its ids, or its size, or neither; return them and the ids."""
     index = make_index(ids, names[1], size)
+    if index is not None and not len(index):
+        raise InputError(f"{names[1]}: empty; give at least one id, or leave them out")
     array = check_indices(indices, names[0], None if index is None else len(index))
     if index is None and array.size == 0:
         raise InputError(f"{names[0]}: empty; give at least one line, or a shape")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from . import kernels
-from ._asked import Choice
+from ._asked import Eligible
 from ._csr import keep_cells
 from ._neighbourhoods import as_rows, find_neighbours, score_pairs, top_items
 from .configured import Configured
@@ -174,7 +174,7 @@ class ItemKNN(Configured[ItemKNNConfig], Recommending):
         return interactions
 
     def _rank(
-        self, rows: NDArray[np.int64] | None, given: csr_array | None, choice: Choice, length: int
+        self, rows: NDArray[np.int64] | None, given: csr_array | None, choice: Eligible, length: int
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rank by what is `given` for users, or else by what they have in the fitted data."""
         state = self._state()
@@ -228,7 +228,7 @@ def _profiles(cells: csr_array, config: ItemKNNConfig) -> csr_array:
     return kept
 
 
-def _kernel_choice(shape: tuple[int, int], choice: Choice) -> Any:
+def _kernel_choice(shape: tuple[int, int], choice: Eligible) -> Any:
     """Lay out for the kernel what may be recommended to each user."""
     nothing = csr_array(shape)
     hidden, only = (as_rows(nothing if cells is None else cells) for cells in (choice.seen, choice.own))

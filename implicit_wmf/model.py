@@ -30,7 +30,7 @@ class WMF(Explaining, Growing):
     over all cells, stored or not. Cells that are not stored have preference P = 0 and confidence C = a0 a_i b_j, the
     background: a0 is `unobserved_weight`, and a, b (of mean 1) are `user_background` and `item_background`. A stored
     count r has by default C = background + alpha r and P = 1 (Hu, Koren and Volinsky 2008, section 4);
-    :mod:`implicit_wmf.weightings` has the formulas of the other weightings. A negative count is a known negative:
+    `weighting` has other ways. A negative count is a known negative:
     P = 0, with the weight of abs(r). ``fit(P, confidence=C)`` takes preferences
     and confidences themselves, of any pattern. Where rows store fewer than half of their cells, and confidences far
     below the background, float32 loses digits: use float64 there. The penalties are lam_i = lambda s_i^nu with s_i the
@@ -51,7 +51,9 @@ class WMF(Explaining, Growing):
     alpha : float
         Weight of an interaction, > 0.
     weighting : {"linear", "log", "ials", "raw"}
-        How counts become confidence and preference: a name of :mod:`implicit_wmf.weightings`.
+        How a count r becomes confidence and preference. "linear": as above. "log": C = background +
+        alpha log(1 + r / eps), P = 1. "ials": alpha (1 - w.h)^2 on top of the background's (w.h)^2. "raw": C = r,
+        P = 1, and a stored 0 removes the cell. Sources in :mod:`implicit_wmf.weightings`.
     log_epsilon : float
         eps of the log weighting, > 0.
     unobserved_weight : float

@@ -152,14 +152,26 @@ class Config:
     __hash__ = None  # type: ignore[assignment]  # arrays have none
 
     def snapshot(self) -> Self:
-        """Return the same with arrays that nobody else can change."""
+        """Return the same with arrays that nobody else can change.
+
+        Returns
+        -------
+        Config
+            Of the same class.
+        """
         arrays = {name: np.array(value, dtype=np.float64) for name, value in vars(self).items() if is_array(value)}
         for array in arrays.values():
             array.flags.writeable = False
         return replace(self, **arrays)
 
     def plain(self) -> dict[str, Any]:
-        """Return the values by name as files hold them: plain Python, float64 arrays, and generators, which stay."""
+        """Return the values by name as files hold them.
+
+        Returns
+        -------
+        dict of str to object
+            Plain Python, float64 arrays, and generators, which stay.
+        """
         values = dict(vars(self))
         if "dtype" in values:
             values["dtype"] = self.factor_dtype.name
@@ -178,5 +190,10 @@ class Config:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Names of the hyper-parameters, in the constructor's order."""
+        """Name the hyper-parameters, in the constructor's order.
+
+        Returns
+        -------
+        tuple of str
+        """
         return tuple(spec.name for spec in fields(cls))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from . import ranking
-from ._asked import Choice, check_users, choose, list_length
+from ._asked import Eligible, check_users, choose, list_length
 from ._csr import drop_cells, keep_cells
 from ._ids import locate, wanted_ids
 from .errors import InputError
@@ -65,7 +65,7 @@ class Recommending:
         *,
         user_items: Any = None,
     ) -> tuple[Array, Array]:
-        """Recommend the N items of highest predicted preference to each user, exactly.
+        """Recommend the N items of highest score to each user, exactly.
 
         Parameters
         ----------
@@ -81,14 +81,14 @@ class Recommending:
         items : (any,) array of int, or (k, items) sparse matrix; optional
             The only items to choose from: for everyone, or the stored cells of each user's row.
         user_items : (k, items) sparse matrix, optional
-            What each of the users has now, a row each. Without `users`, their factors are solved from it.
+            What each of the users has now, a row each. Without `users`, all that is known of them.
 
         Returns
         -------
         ids : (k, N) int32 array, or (N,) for one user
             Best first, ties to the smaller index. Lists that run short end in -1.
-        scores : array of the same shape and of the factors' dtype
-            The prediction, w_i . h_j; NaN where the list has ended.
+        scores : array of the same shape, of the factors' dtype
+            The prediction w_i . h_j, or what else the estimator scores by; NaN where the list has ended.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class Recommending:
         return (ids[0], scores[0]) if users is not None and np.ndim(users) == 0 else (ids, scores)
 
     def _rank(
-        self, rows: NDArray[np.int64] | None, given: csr_array | None, choice: Choice, length: int
+        self, rows: NDArray[np.int64] | None, given: csr_array | None, choice: Eligible, length: int
     ) -> tuple[Array, Array]:
         """Rank for users at these positions, or for new ones (None) who have what is `given`."""
         if rows is None:

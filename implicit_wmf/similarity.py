@@ -96,8 +96,10 @@ class Similar(Recommending):
         ----------
         users : int or (k,) array of int
             Positions, not raw ids.
-        N, metric, filter_users, candidates, include_self
-            As in `similar_items`, of users.
+        N, metric : as in `similar_items`
+        filter_users : (any,) array of int, optional
+            Users that are to appear in no list.
+        candidates, include_self : as in `similar_items`, of users
 
         Returns
         -------
@@ -121,8 +123,7 @@ class Similar(Recommending):
         ----------
         item_ids : sequence of raw ids, or one id; optional
             By default every item.
-        N, metric, include_self
-            As in `similar_items`.
+        N, metric, include_self : as in `similar_items`
 
         Returns
         -------
@@ -147,13 +148,17 @@ class Similar(Recommending):
 
         Parameters
         ----------
-        user_ids, N, metric, include_self
-            As in `similar_items_frame`, of users.
+        user_ids, N, metric, include_self : as in `similar_items_frame`, of users
 
         Returns
         -------
         pandas.DataFrame
             As there, with a column user in place of item.
+
+        Raises
+        ------
+        InputError
+            If a user is unknown; names the first ones.
         """
         known = self._state().interactions.users
         rows = np.arange(len(known)) if user_ids is None else self._state().interactions.user_indices(user_ids)

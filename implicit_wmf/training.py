@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,11 +75,28 @@ class Loss:
 _UNKNOWN_LOSS = Loss(np.nan, np.nan, np.nan)
 
 
-def initial_factors(shape: tuple[int, int], config: Any) -> tuple[Array, Array]:
-    """Draw normal starting factors of standard deviation init_scale / sqrt(d), users first.
+class Starting(Protocol):
+    """The hyper-parameters of starting factors."""
 
-    `config` is any with factors, init_scale, random_state and factor_dtype.
-    """
+    @property
+    def factors(self) -> int:
+        """Their length d."""
+
+    @property
+    def init_scale(self) -> float:
+        """Their standard deviation, times sqrt(d)."""
+
+    @property
+    def factor_dtype(self) -> np.dtype[Any]:
+        """Their precision."""
+
+    @property
+    def random_state(self) -> Any:
+        """Their seed."""
+
+
+def initial_factors(shape: tuple[int, int], config: Starting) -> tuple[Array, Array]:
+    """Draw normal starting factors of standard deviation init_scale / sqrt(d), users first."""
     generator = np.random.default_rng(config.random_state)
     dtype = config.factor_dtype
     with np.errstate(over="ignore"):

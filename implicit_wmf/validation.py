@@ -174,11 +174,12 @@ class HeldOut:
             fold_in, held_out = _folded(train, pair)
             known, user_items = Removes(zeros=removes.zeros).drop(fold_in), fold_in.matrix
         cases = Cases.find(known, held_out)
-        users, (without_targets, without_history) = cases.users, cases.left_out.values()
+        users = cases.users
         if not users.size:
             raise InputError(
-                f"validation: no user can be measured: of {known.shape[0]} users {without_targets} have no new pair of "
-                f"positive value in it, and {without_history} others have no pair in the data"
+                f"validation: no user can be measured: of {known.shape[0]} users {cases.left_out['without_targets']} "
+                f"have no new pair of positive value in it, and {cases.left_out['without_history']} others have no "
+                f"pair in the data"
             )
         return cls(users, cases.targets[users], None if user_items is None else user_items[users], metrics, length)
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,10 @@ def test_every_name_that_is_offered_is_there():
         assert getattr(implicit_wmf, name).__name__ == name
     assert set(implicit_wmf.__all__) < set(dir(implicit_wmf))
     assert set(implicit_wmf._HOMES) == set(implicit_wmf.__all__)
+    for_checkers = Path(implicit_wmf.__file__).read_text().split("if TYPE_CHECKING:")[1].split("__version__")[0]
+    names = {name.strip() for line in for_checkers.splitlines() if "import" in line
+             for name in line.split("import")[1].split("#")[0].split(",")}  # fmt: skip
+    assert names == {*implicit_wmf.__all__, *implicit_wmf._PARTS}
 
 
 @pytest.mark.parametrize("part", implicit_wmf._PARTS)

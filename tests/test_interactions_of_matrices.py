@@ -244,3 +244,15 @@ def test_the_class_itself_keeps_what_it_is_given_read_only():
         assert np.shares_memory(getattr(data.matrix, part), getattr(matrix, part))
         assert not getattr(data.matrix, part).flags.writeable
         assert getattr(matrix, part).flags.writeable
+
+
+def test_tables_are_no_matrices():
+    polars = pytest.importorskip("polars")
+    for table in (pd.DataFrame({"a": [1, 0], "b": [0, 1]}), polars.DataFrame({"a": [1, 0], "b": [0, 1]})):
+        with pytest.raises(
+            InputError,
+            match=r"^data: met a table \(DataFrame\), which does not say what its users and items are; give "
+            r"Interactions.from_frame\(data, user=..., item=...\), or .to_numpy\(\) of one that is users x items$",
+        ):
+            as_interactions(table)
+        assert as_interactions(table.to_numpy()).shape == (2, 2)

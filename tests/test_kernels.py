@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import COMPILED
+from row_problems import make_rows, one_row
 
 from implicit_wmf.kernels.gram import add_gram, make_panel, make_sum
 from implicit_wmf.kernels.jit import aligned, whole_tiles
@@ -12,13 +13,11 @@ from implicit_wmf.kernels.rows import (
     ANY,
     EMPTY,
     PRIMAL,
-    Rows,
     make_scratch,
     set_diagonal,
     solve_dual,
     solve_primal,
     solve_small_dual,
-    survey_rows,
 )
 from implicit_wmf.kernels.solve import solve_rows
 
@@ -65,23 +64,6 @@ def test_cholesky_reports_a_pivot_that_is_not_positive(bad, place):
     matrix = np.eye(16)
     matrix[place, place] = bad
     assert not cholesky(matrix, 16)
-
-
-def one_row(weights, targets, regularization=1.0, background=1.0, dtype=np.float64):
-    count = len(weights)
-    return make_rows(
-        np.array([0, count]), np.arange(count, dtype=np.int32), weights, targets, background, regularization, dtype
-    )
-
-
-def make_rows(indptr, indices, weights, targets, background=1.0, regularization=1.0, dtype=np.float64):
-    zero, one, count = np.dtype(dtype).type(0), np.dtype(dtype).type(1), len(indptr) - 1
-    rows = Rows(
-        indptr, indices, np.array(weights, dtype), 1, one, np.array(targets, dtype), 1, zero,
-        np.empty(count, np.uint8), np.full(count, background), np.full(count, regularization),
-    )  # fmt: skip
-    survey_rows(rows, 0, count)
-    return rows
 
 
 def solve_exactly(rows, start, stop, fixed, spectrum, solved):

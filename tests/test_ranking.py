@@ -63,6 +63,30 @@ def test_lists_equal_brute_force(data):
     assert_array_equal(scores[found >= 0], expected[found >= 0])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("late", [2, 3, 9])
+def test_users_whose_search_goes_on_are_moved_together(late, dtype):
+    generator = np.random.default_rng(late)
+    users, items = 100, 700  # several tiles of users, the last not full, and rounds of panels
+    item_factors, vectors = np.zeros((items, 4)), np.zeros((users, 4))
+    for axis, (first, stop, size) in enumerate([(0, 60, 20), (60, 200, 5), (200, 450, 1), (450, 700, 0.2)]):
+        item_factors[first:stop, axis] = size * (1 + generator.random(stop - first))  # met in this order
+    goes_on = np.arange(users) % late == 1  # to whom large items mean nothing
+    axis = np.where(goes_on, 1 + np.arange(users) // late % 3, 0)
+    vectors[np.arange(users), axis] = 1 + generator.random(users)
+    vectors *= np.where(goes_on, 50, 0.02)[:, None]  # norms that must move with them
+    vectors, item_factors = vectors.astype(dtype), item_factors[generator.permutation(items)].astype(dtype)
+    seen = generator.random((users, items)) < 0.1
+    found, scores = recommend(
+        vectors, Catalogue(item_factors, np.arange(items, dtype=np.int32)), csr_array(seen), N=7, num_threads=1
+    )
+    exact = vectors.astype(float) @ item_factors.T.astype(float)
+    best = np.sort(np.where(seen, -np.inf, exact), axis=1)[:, ::-1][:, :7]
+    np.testing.assert_allclose(scores, best, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(exact, found, axis=1), best, rtol=1e-5, atol=1e-5)
+    assert not np.take_along_axis(seen, found, axis=1).any()
+
+
 @pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
 @pytest.mark.parametrize(("factors", "N"), [(64, 10), (64, 300), (2048, 10)])
 def test_lists_of_real_factors_do_not_depend_on_blocks_or_threads(factors, N, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._arrow import arrow
+from .._arrow import parquet_files
 from ..errors import InputError
 
 _IDS_AT_ONCE = 1 << 16
@@ -32,7 +32,7 @@ class ListParts:
     """
 
     def __init__(self, users: pd.Index, items: pd.Index) -> None:
-        self._pyarrow, self._parquet = arrow("Writing Parquet files")
+        self._pyarrow, self._parquet = parquet_files("Writing Parquet files")
         self._users, self._items = self._column("users", users), self._column("items", items)
 
     def _column(self, name: str, ids: pd.Index) -> Any:

@@ -36,7 +36,7 @@ def evaluate(
 
     Parameters
     ----------
-    model
+    model : object with recommend(users, N, filter_already_liked_items)
         Fitted on train; its `recommend` is called with row indices of train. Where it has `interactions`, as the
         library's models do, their users and items are compared with those of train.
     train, test : Interactions, or matrices of shape (users, items)
@@ -44,7 +44,7 @@ def evaluate(
         the users and not to be recommended. That is what the model was fitted on, but for cells that were removed from
         it, by a confidence of 0, or by a stored 0 under raw weighting: the model may recommend those, and to ask it for
         them, give train without them, and them as test.
-    metrics
+    metrics : str or sequence of str
         Any of
 
         * of each user's list, defined in `implicit_wmf.evaluation.METRICS`: ``recall@k`` (divided by all relevant
@@ -54,15 +54,15 @@ def evaluate(
         * ``popularity_rank@k``: mean rank by popularity in train of what is recommended, 1 = the most popular item;
         * of the lists of all evaluated users together: ``coverage@k``, the share of the catalogue that appears, and
           ``gini@k``, how unevenly, from 0 (all items equally often) to 1.
-    batch_size
+    batch_size : int
         How many users the model is asked for at once, at most: fewer where lists are very long. Changes no figure.
-    users
-        Integers (any,): rows to evaluate, each once; by default all.
-    confidence
+    users : (any,) array of int, optional
+        Rows to evaluate, each once; by default all.
+    confidence : float
         Of the intervals, between 0 and 1.
-    bootstrap
+    bootstrap : int
         How many times users are drawn anew for the intervals; 0 leaves them out.
-    random_state
+    random_state : int, numpy.random.Generator or None
         Seed of the draws, or a NumPy Generator; None for another one each time.
 
     Returns
@@ -115,8 +115,7 @@ def evaluate_users(
 
     Parameters
     ----------
-    model, train, test, metrics, batch_size, users
-        As in `evaluate`, but for metrics of all lists together.
+    model, train, test, metrics, batch_size, users : as in `evaluate`, but for metrics of all lists together
 
     Returns
     -------
@@ -165,10 +164,9 @@ def compare(
 
     Parameters
     ----------
-    models
+    models : dict of str to object
         Fitted models by the name to show. The others are compared with the first.
-    train, test, metrics, batch_size, users, confidence, bootstrap, random_state
-        As in `evaluate`.
+    train, test, metrics, batch_size, users, confidence, bootstrap, random_state : as in `evaluate`
 
     Returns
     -------

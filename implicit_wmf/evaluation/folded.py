@@ -46,7 +46,7 @@ def evaluate_folded(
 
     Parameters
     ----------
-    model
+    model : object with recommend(user_items=..., N=..., filter_already_liked_items=...)
         Fitted on other users; its ``recommend(user_items=rows, N=..., filter_already_liked_items=True)`` is called with
         rows of `fold_in`, a csr_array.
     fold_in, targets : Interactions, or matrices of shape (users, items)
@@ -55,8 +55,8 @@ def evaluate_folded(
         of `targets` with a positive value that `fold_in` does not store.
     train : Interactions, or matrix of shape (other users, items), optional
         What ``popularity_rank@k`` counts the users of an item in; by default the model's `interactions`.
-    metrics, batch_size, confidence, bootstrap, random_state
-        As in `evaluate`. By default two of the three that Liang et al. report.
+    metrics, batch_size, confidence, bootstrap, random_state : as in `evaluate`
+        By default two of the three that Liang et al. report.
 
     Returns
     -------

@@ -26,17 +26,17 @@ class Recommender(Protocol):
 
         Parameters
         ----------
-        users
-            int64 (users,): rows of train.
-        N
+        users : (users,) int64 array
+            Rows of train.
+        N : int
             How many items to list.
-        filter_already_liked_items
+        filter_already_liked_items : bool
             Leave out what the user has in train: always True here.
 
         Returns
         -------
-        ids, scores
-            Integers and numbers (users, N), best first; lists that run short end in -1 and NaN.
+        ids, scores : (users, N) arrays of integers and of numbers
+            Best first; lists that run short end in -1 and NaN.
         """
 
 

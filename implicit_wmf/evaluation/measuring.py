@@ -66,7 +66,7 @@ class Cases:
         """Find them, and refuse to go on without."""
         cases = cls.find(train, test, users)
         if not cases.users.size:
-            without_targets, without_history = cases.left_out.values()
+            without_targets, without_history = (cases.left_out[name] for name in ("without_targets", "without_history"))
             raise InputError(
                 f"no user can be evaluated: of {without_targets + without_history} users {without_targets} have no new "
                 f"pair of positive value in test and {without_history} others have no pair in train; "

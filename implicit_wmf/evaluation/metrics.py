@@ -177,7 +177,7 @@ def parse_metric(text: str) -> Metric:
 
     Parameters
     ----------
-    text
+    text : str
         ``name@k``: a key of `METRICS`, or one of popularity_rank, coverage and gini, and how many ranks count; or
         ``auc``, which has no cut-off.
 
@@ -243,11 +243,11 @@ def score_lists(
 
     Parameters
     ----------
-    ids
-        Integers (users, N): each user's recommended items, best first, each at most once; -1 is no item.
-    indptr, indices
+    ids : (users, N) array of int
+        Each user's recommended items, best first, each at most once; -1 is no item.
+    indptr, indices : (users + 1,) and (any,) arrays of int
         The relevant items of the same users in CSR form: user u's are ``indices[indptr[u]:indptr[u + 1]]``, each once.
-    metrics
+    metrics : str or sequence of str
         Names such as ``"recall@10"``; see `METRICS` for the known ones.
 
     Returns

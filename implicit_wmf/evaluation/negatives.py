@@ -23,10 +23,10 @@ class SampledCases(NamedTuple):
 
     Attributes
     ----------
-    users, positives
-        int64 (cases,): the row of each case, and the item to be found.
-    negatives
-        int64 (cases, n): items that the user does not have.
+    users, positives : (cases,) int64 arrays
+        The row of each case, and the item to be found.
+    negatives : (cases, n) int64 array
+        Items that the user does not have.
     """
 
     users: Positions
@@ -51,12 +51,12 @@ def draw_negatives(
     train, test : Interactions, or matrices of shape (users, items)
         Of one shape, with the same ids where both have any. Each pair of test with a positive value that train does
         not store is a case of its own.
-    n
+    n : int
         How many negatives a case gets.
-    popularity_exponent
+    popularity_exponent : float
         0: all items are as likely. Otherwise an item is drawn with a chance in proportion to its number of users in
         train, to this power, among those that are left; items that nobody has in train never are.
-    random_state
+    random_state : int, numpy.random.Generator or None
         Seed, by default always the same, or a NumPy Generator; None for other draws each time. With one seed and the
         same data the draws are the same.
 

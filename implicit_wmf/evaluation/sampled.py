@@ -52,17 +52,17 @@ def evaluate_sampled(
 
     Parameters
     ----------
-    model
+    model : object with score(users, items), or function
         Its ``score(users, items)`` is asked for positions, int64 (k, 1) and (k, n) that broadcast, and returns numbers
         (k, n); or a function of the same two arguments.
-    users
-        Integers (cases,): the row of each case. A user may have several cases, each with its own positive: values are
+    users : (cases,) array of int
+        The row of each case. A user may have several cases, each with its own positive: values are
         means over cases, but cases of one user are alike, so that errors and intervals are made from users.
-    positives
-        Integers (cases,): the held-out item, or -1 for a user without, who is left out and counted.
-    negatives
-        Integers (cases, n), rows that are shorter padded with -1; or a sequence of one sequence for each case.
-    metrics
+    positives : (cases,) array of int
+        The held-out item, or -1 for a user without, who is left out and counted.
+    negatives : (cases, n) array of int, or sequence of sequences
+        Rows that are shorter padded with -1; or a sequence of one sequence for each case.
+    metrics : str or sequence of str
         Names such as ``"hit@10"``, as in `evaluate`.
     ties : {"pessimistic", "average", "optimistic"}
         Where a positive stands among negatives of equal score. "pessimistic": after all of them, so that a model that
@@ -70,8 +70,7 @@ def evaluate_sampled(
         the published figures of most-popular on MovieLens 1M, HR@10 .4538 and NDCG@10 .2545, are made so. "average":
         the mean of the metric over all orders of the equal ones (McSherry and Najork 2008, "Computing information
         retrieval performance measures efficiently in the presence of tied scores").
-    confidence, bootstrap, random_state
-        Of the intervals, as in `evaluate`.
+    confidence, bootstrap, random_state : as in `evaluate`
 
     Returns
     -------

@@ -35,16 +35,16 @@ def split_by_time(
 
     Parameters
     ----------
-    frame
+    frame : pandas, polars or Arrow table
         One event a line, as `Interactions.from_frame` takes it. Not changed; the order of lines does not matter.
-    user, item, value
-        Column names, as in `Interactions.from_frame`.
-    timestamp
+    user, item, value : as in `Interactions.from_frame`
+        Column names.
+    timestamp : hashable
         Name of the column of times: dates, or numbers in any unit; none missing. Time zones are turned to UTC.
-    test_fraction
+    test_fraction : float
         The share of lines to test on, between 0 and 1: the cut is the latest time that leaves at least this share,
         rounded to whole lines, at or after it. Lines of equal time stay together, so the share can become larger.
-    cut
+    cut : timestamp or number, optional
         The first time that belongs to test; replaces `test_fraction`. With a time zone if the column has one, without
         if it has none.
 
@@ -102,15 +102,14 @@ def split_last(
 
     Parameters
     ----------
-    frame, user, item, value
-        As in `split_by_time`.
-    timestamp
+    frame, user, item, value : as in `split_by_time`
+    timestamp : hashable or None
         Name of the column of times; None takes the lines as they stand, each user's last ones last. Lines of one user
         with equal times, such as one basket, stay together.
-    test_fraction
+    test_fraction : float
         Share of lines, between 0 and 1: a user's test lines are those of the fewest last times that make up at least
         this share, rounded to whole lines and at least one, but never those of the user's first time.
-    k
+    k : int, optional
         How many lines, from 1 on; replaces `test_fraction`. A user's test lines are those of the fewest last times that
         make up at least k lines: more than k where the k-th last line shares its time with earlier ones. Users with
         fewer than k lines after their first time have all of these in test.

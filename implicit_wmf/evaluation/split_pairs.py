@@ -26,9 +26,9 @@ def split_random(
     data : Interactions, or matrix of shape (users, items)
         Every stored pair is drawn alike, whatever its value. A matrix is taken as `Interactions.from_matrix` does. Not
         changed.
-    test_fraction
+    test_fraction : float
         Share of pairs to test on, between 0 and 1, rounded; at least one pair is in each part.
-    within_users
+    within_users : bool
         Take the share of each user's pairs, instead of all pairs together: each user with two pairs or more then has
         at least one in each part, and a single pair stays in train.
     random_state : int, numpy.random.Generator or None
@@ -133,16 +133,16 @@ def split_users(
 
     Parameters
     ----------
-    data
+    data : Interactions, or matrix of shape (users, items)
         As in `split_random`.
-    held_out_users
+    held_out_users : int or float
         How many users to hold out, drawn from those with at least `min_items` pairs: a whole number, or a share of them
         between 0 and 1, rounded and at least one.
-    fold_in_fraction
+    fold_in_fraction : float
         Share of a held-out user's pairs in fold_in, between 0 and 1, rounded; at least one of them is in each part.
-    min_items
+    min_items : int
         Users with fewer pairs than this are never held out; at least 2. Liang et al. have 5.
-    random_state
+    random_state : int, numpy.random.Generator or None
         As in `split_random`.
 
     Returns

@@ -123,9 +123,12 @@ class KLMF(FactorModel[KLMFConfig]):
             Counts >= 0, whole or not, users x items.
         B, C : (p, users) and (q, items) dense arrays, >= 0, optional
             For the three-factor form.
-        validation, metric, patience, validate_every, time_budget, callback, track_loss, progress : optional
-            As in :meth:`implicit_wmf.WMF.fit`, iterations for epochs; `validation` not for users outside `data`.
-            `tolerance` needs `track_loss`.
+        validation, metric, patience, validate_every, time_budget, callback : as in `implicit_wmf.WMF.fit`, optional
+            Iterations for epochs; `validation` not for users outside `data`.
+        track_loss : bool
+            As in `implicit_wmf.WMF.fit`; `tolerance` needs it.
+        progress : bool, optional
+            As in `implicit_wmf.WMF.fit`.
 
         Returns
         -------
@@ -134,8 +137,8 @@ class KLMF(FactorModel[KLMFConfig]):
 
         Raises
         ------
-        KeyboardInterrupt
-            As in :meth:`implicit_wmf.WMF.fit`.
+        InputError, KeyboardInterrupt
+            As in :meth:`implicit_wmf.WMF.fit`; InputError for negative counts, B and C too.
         """
         config = self.config
         if config.tolerance > 0 and not track_loss:

@@ -33,11 +33,6 @@ def block_kernel(function: Kernel) -> Kernel:
     return _cached(function, _NO_REFERENCE_COUNTS)
 
 
-def allocating_block_kernel(function: Kernel) -> Kernel:
-    """Compile an entry point that allocates."""
-    return _cached(function, {})
-
-
 def inner(function: Kernel) -> Kernel:
     """Compile a function that only kernels call and that allocates nothing, assignments to slices included."""
     compiled: Kernel = numba.njit(forceinline=True, **_NO_REFERENCE_COUNTS, **_OPTIONS)(function)

@@ -18,7 +18,7 @@ from .jit import VECTOR_BYTES, aligned, block_kernel, inner
 from .selection import cut, lowest, write_best_first
 
 # Panels that are transposed together and then meet all tiles of users: both stay in the second-level cache.
-TOGETHER = 16
+PANELS_AT_ONCE = 16
 # A user's list is cut back to the N best when this many more have come together (or as many as N).
 SPARE = 16
 # Norms and scores are rounded in different ways; a bound must not be too low for that.
@@ -55,7 +55,7 @@ class Scratch(NamedTuple):
 
     pools: Pools
     users: Lanes
-    panels: Any  # (TOGETHER, d, tile): transposed
+    panels: Any  # (PANELS_AT_ONCE, d, tile): transposed
     tile: Any  # (tile, tile): scores of a panel's items for a tile's users
     hits: Any  # uint64 (any): a bit for each score of the tile that reached its user's threshold
     tables: Any  # int64 (users + 1): where each user's table begins
@@ -83,7 +83,7 @@ def make_scratch(users: int, places: int, factors: Any, N: int) -> Scratch:
             np.empty(tiles * tile),
             aligned((tiles * tile,), dtype),
         ),
-        panels=aligned((TOGETHER, width, tile), dtype),
+        panels=aligned((PANELS_AT_ONCE, width, tile), dtype),
         tile=aligned((tile, tile), dtype),
         hits=np.empty(tile * tile // 64, np.uint64),
         tables=np.zeros(tiles * tile + 1, np.int64),
@@ -281,11 +281,11 @@ def top_items(start, stop, vectors, items, seen, scratch, ids, scores):
     tiles = (stop - start + lanes - 1) // lanes
     for t in range(tiles):
         _load_users(start, stop, vectors, seen, t, scratch)
-    for begin in range(0, norms.size, TOGETHER):
+    for begin in range(0, norms.size, PANELS_AT_ONCE):
         tiles = _close_ranks(tiles, norms[begin], N, scratch)
         if tiles == 0:
             break
-        count = min(TOGETHER, norms.size - begin)
+        count = min(PANELS_AT_ONCE, norms.size - begin)
         for p in range(count):
             _load_panel(order, (begin + p) * lanes, factors, p, scratch)
         for t in range(tiles):

@@ -14,16 +14,16 @@ from . import simd
 from .jit import VECTOR_BYTES, aligned, block_kernel, inner
 
 # Panels of items whose scores are counted together: loops over one tile's scores would mostly begin and end.
-TOGETHER = 16
+PANELS_AT_ONCE = 16
 
 
 class Scratch(NamedTuple):
     """Working memory of one thread."""
 
     users: Any  # (tiles, d, tile): transposed
-    panels: Any  # (TOGETHER, d, tile): transposed
+    panels: Any  # (PANELS_AT_ONCE, d, tile): transposed
     tile: Any  # (tile, tile): scores of a tile's users for a panel's items
-    scores: Any  # (tile, TOGETHER * tile): of several panels
+    scores: Any  # (tile, PANELS_AT_ONCE * tile): of several panels
     hits: Any  # uint64 (any): what `score_tile` writes and nobody reads
     thresholds: Any  # (tile): -inf
     picks: Any  # int32 (tile)
@@ -38,9 +38,9 @@ def make_scratch(users: int, factors: Any) -> Scratch:
     tiles = -(-users // tile)
     return Scratch(
         users=aligned((tiles, width, tile), dtype),
-        panels=aligned((TOGETHER, width, tile), dtype),
+        panels=aligned((PANELS_AT_ONCE, width, tile), dtype),
         tile=aligned((tile, tile), dtype),
-        scores=aligned((tile, TOGETHER * tile), dtype),
+        scores=aligned((tile, PANELS_AT_ONCE * tile), dtype),
         hits=np.empty(tile * tile // 64, np.uint64),
         thresholds=np.full(tile, -np.inf, dtype),
         picks=np.empty(tile, np.int32),
@@ -140,8 +140,8 @@ def rank_wanted(start, stop, vectors, factors, wanted, seen, scratch, out):
     lanes = scratch.tile.shape[0]
     _load_users(start, stop, vectors, seen, scratch)
     _score_wanted(start, stop, wanted, factors, scratch, scores)
-    for first in range(0, factors.shape[0], TOGETHER * lanes):
-        count = min(TOGETHER * lanes, factors.shape[0] - first)
+    for first in range(0, factors.shape[0], PANELS_AT_ONCE * lanes):
+        count = min(PANELS_AT_ONCE * lanes, factors.shape[0] - first)
         for panel in range((count + lanes - 1) // lanes):
             for c in range(lanes):
                 scratch.picks[c] = min(first + panel * lanes + c, factors.shape[0] - 1)

@@ -38,7 +38,8 @@ class KLDivergence:
     Raises
     ------
     InputError
-        For negative entries (of X too), shapes that do not fit, numbers that are not finite, and neither `B` nor `C`.
+        For negative entries, shapes that do not fit, numbers that are not finite, and neither `B` nor `C`; from the
+        methods for such an X, and for a `k` or `column` out of range.
 
     Examples
     --------
@@ -64,7 +65,16 @@ class KLDivergence:
         self._generalized = generalized
 
     def value(self, X: ArrayLike) -> float:
-        """Compute the divergence at X, (p, q); infinite where a prediction is 0 and its entry of A is not."""
+        """Compute the divergence; infinite where a prediction is 0 and its entry of A is not.
+
+        Parameters
+        ----------
+        X : (p, q) array, >= 0
+
+        Returns
+        -------
+        float
+        """
         factor = self._factor(X)
         predictions = self._predictions(factor)
         terms = rel_entr(self._values, predictions)
@@ -78,7 +88,16 @@ class KLDivergence:
         return total
 
     def gradient(self, X: ArrayLike) -> tuple[Floats]:
-        """Gradient with respect to X, of its shape (p, q), in a tuple of one."""
+        """Compute the gradient with respect to X.
+
+        Parameters
+        ----------
+        X : (p, q) array, >= 0
+
+        Returns
+        -------
+        tuple of one (p, q) array
+        """
         slopes = self._slopes(self._predictions(self._factor(X)))
         if self._right is None:
             other, places = self._cells.transposed()
@@ -89,7 +108,17 @@ class KLDivergence:
         return (gradient + np.outer(*self._sums) if self._generalized else np.ascontiguousarray(gradient),)
 
     def row_gradient(self, k: int, X: ArrayLike) -> Floats:
-        """Gradient with respect to row k of X, (q,): only rows of the data with B_ki > 0 take part."""
+        """Compute the gradient with respect to row k of X: only rows of the data with B_ki > 0 take part.
+
+        Parameters
+        ----------
+        k : int
+        X : (p, q) array, >= 0
+
+        Returns
+        -------
+        (q,) array
+        """
         factor = self._factor(X)
         k = check_index("k", k, factor.shape[0])
         columns, slopes = self._row(k, factor)
@@ -100,9 +129,18 @@ class KLDivergence:
         return np.asarray(gradient + left[k] * right) if self._generalized else gradient
 
     def entry_gradient(self, k: int, column: int, X: ArrayLike) -> float:
-        """Differentiate at X by its entry (k, `column`), X_kl.
+        """Differentiate by entry (k, `column`) of X, X_kl: -sum_ij A_ij B_ki C_lj / P_ij.
 
-        -sum_ij A_ij B_ki C_lj / P_ij, generalised + sum_i B_ki sum_j C_lj.
+        Generalised, sum_i B_ki sum_j C_lj is added.
+
+        Parameters
+        ----------
+        k, column : int
+        X : (p, q) array, >= 0
+
+        Returns
+        -------
+        float
         """
         factor = self._factor(X)
         k, column = check_index("k", k, factor.shape[0]), check_index("column", column, factor.shape[1])

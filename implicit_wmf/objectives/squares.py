@@ -36,7 +36,17 @@ class _Squares:
         self._penalty, self._scale = penalty, scale
 
     def value(self, W: ArrayLike, H: ArrayLike) -> float:
-        """Compute the objective at factors W (rows, d) and H (columns, d)."""
+        """Compute the objective.
+
+        Parameters
+        ----------
+        W, H : (m, d) and (n, d) arrays
+            The factors; U and V in the terms of `ObservedSquares`.
+
+        Returns
+        -------
+        float
+        """
         left, right = self._factors(W, H)
         residuals = self._targets - self._cells.products(left, right)
         # Sums and not BLAS, whose dot product of long vectors depends on the number of threads.
@@ -44,7 +54,16 @@ class _Squares:
         return float(self._scale * squares + self._penalty / 2 * ((left**2).sum() + (right**2).sum()))
 
     def gradient(self, W: ArrayLike, H: ArrayLike) -> tuple[Floats, Floats]:
-        """Gradients with respect to W and H, each of its factor's shape."""
+        """Compute the gradients with respect to W and H.
+
+        Parameters
+        ----------
+        W, H : as in `value`
+
+        Returns
+        -------
+        (m, d) and (n, d) arrays
+        """
         left, right = self._factors(W, H)
         slopes = self._slopes(self._targets - self._cells.products(left, right))
         other, places = self._cells.transposed()
@@ -54,18 +73,48 @@ class _Squares:
         )
 
     def row_gradient(self, k: int, W: ArrayLike, H: ArrayLike) -> Floats:
-        """Gradient at W and H with respect to row k of W, (d,): only row k of the data takes part."""
+        """Compute the gradient with respect to row k of W: only row k of the data takes part.
+
+        Parameters
+        ----------
+        k : int
+        W, H : as in `value`
+
+        Returns
+        -------
+        (d,) array
+        """
         row, slopes, columns, right = self._row(k, W, H)
         return slopes @ right[columns] + self._penalty * row
 
     def entry_gradient(self, k: int, column: int, W: ArrayLike, H: ArrayLike) -> float:
-        """Differentiate at W and H by entry (k, column) of W: one sum over the cells of row k."""
+        """Differentiate by entry (k, column) of W: one sum over the cells of row k.
+
+        Parameters
+        ----------
+        k, column : int
+        W, H : as in `value`
+
+        Returns
+        -------
+        float
+        """
         row, slopes, columns, right = self._row(k, W, H)
         column = check_index("column", column, row.size)
         return float(slopes @ right[columns, column] + self._penalty * row[column])
 
     def row_system(self, k: int, H: ArrayLike) -> tuple[Floats, Floats]:
-        """Return A (d, d) and b (d,) for H: the gradient of row k is A w_k - b, so that it is zero where A w_k = b."""
+        """Compute the system of row k: its gradient is A w_k - b, so that it is zero where A w_k = b.
+
+        Parameters
+        ----------
+        k : int
+        H : as in `value`
+
+        Returns
+        -------
+        A, b : (d, d) and (d,) arrays
+        """
         right = check_matrix(self._names[1], H)
         check_shape(self._names[1], right.shape, (self._cells.shape[1], right.shape[1]))
         cells = self._cells.row(check_index("k", k, self._cells.shape[0]))
@@ -104,7 +153,8 @@ class WeightedSquares(_Squares):
     Raises
     ------
     InputError
-        For shapes that do not fit, negative weights, and numbers that are not finite, wherever they are.
+        For shapes that do not fit, negative weights, and numbers that are not finite, wherever they are; from the
+        methods too, and for a `k` or `column` out of range.
 
     Examples
     --------
@@ -144,7 +194,7 @@ class ObservedSquares(_Squares):
     ------
     InputError
         If nothing is observed, for shapes that do not fit, indices out of range, a negative `regularization`, and
-        observed entries that are not finite.
+        observed entries that are not finite; from the methods for such factors, `k` and `column`.
 
     Examples
     --------

@@ -29,7 +29,8 @@ class SymmetricSquares:
     Raises
     ------
     InputError
-        For matrices that are not square or of different shapes, and numbers that are not finite.
+        For matrices that are not square or of different shapes, and numbers that are not finite; from the methods for
+        such a G, and for a `k` or `column` out of range.
 
     Examples
     --------
@@ -54,25 +55,63 @@ class SymmetricSquares:
         self._elsewhere = float((outside**2).sum())  # R where P stores nothing
 
     def value(self, G: ArrayLike) -> float:
-        """Compute the objective at G, (n, r)."""
+        """Compute the objective.
+
+        Parameters
+        ----------
+        G : (n, r) array
+
+        Returns
+        -------
+        float
+        """
         factor = self._factor(G)
         residuals = self._weights * self._cells.products(factor, factor) - self._targets
         return float((residuals**2).sum()) + self._elsewhere
 
     def gradient(self, G: ArrayLike) -> tuple[Floats]:
-        """Gradient with respect to G, of its shape (n, r), in a tuple of one."""
+        """Compute the gradient with respect to G.
+
+        Parameters
+        ----------
+        G : (n, r) array
+
+        Returns
+        -------
+        tuple of one (n, r) array
+        """
         factor = self._factor(G)
         slopes = self._slopes(self._cells.products(factor, factor))
         other, places = self._cells.transposed()
         return (self._cells.combine(slopes, factor) + other.combine(slopes[places], factor),)
 
     def row_gradient(self, k: int, G: ArrayLike) -> Floats:
-        """Gradient with respect to row k of G, (r,): row k and column k of the data take part."""
+        """Compute the gradient with respect to row k of G: row k and column k of the data take part.
+
+        Parameters
+        ----------
+        k : int
+        G : (n, r) array
+
+        Returns
+        -------
+        (r,) array
+        """
         factor, slopes, others = self._row(k, G)
         return np.asarray(slopes @ factor[others])
 
     def entry_gradient(self, k: int, column: int, G: ArrayLike) -> float:
-        """Differentiate by entry (k, column) of G, by the entry-wise form: sums over column k and over row k."""
+        """Differentiate by entry (k, column) of G, by the entry-wise form: sums over column k and over row k.
+
+        Parameters
+        ----------
+        k, column : int
+        G : (n, r) array
+
+        Returns
+        -------
+        float
+        """
         factor, slopes, others = self._row(k, G)
         return float(slopes @ factor[others, check_index("column", column, factor.shape[1])])
 

@@ -76,12 +76,21 @@ def read_interactions(
 def read_events(
     path: PathLike, *, user: str | None, item: str | None, value: str | None = None, timestamp: str | None = None
 ) -> pd.DataFrame:
-    """Read a table's lines as they stand, after all the checks of `read_interactions`; parameters and errors as there.
+    """Read a table's lines as they stand, after all the checks of `read_interactions`.
+
+    Parameters
+    ----------
+    path, user, item, value, timestamp : as in `read_interactions`, but for a matrix
 
     Returns
     -------
     pandas.DataFrame
         The named columns under their own names, a line each.
+
+    Raises
+    ------
+    InputError, MissingExtraError
+        As in `read_interactions`.
     """
     file = existing_table(path)
     columns, called = _read_parsed(file, {"user": user, "item": item, "value": value, "timestamp": timestamp})

@@ -53,7 +53,19 @@ def read_ids(path: PathLike, column: str, index: pd.Index) -> tuple[pd.Series, p
 
 
 def known_ids(ids: pd.Series, index: pd.Index) -> NDArray[np.bool_]:
-    """Tell for each id, as `match_ids` returns them, whether it is in `index`."""
+    """Tell for each id whether it is known.
+
+    Parameters
+    ----------
+    ids : pandas.Series
+        Spelled as `match_ids` returns them.
+    index : pandas.Index
+        The known ids.
+
+    Returns
+    -------
+    (ids,) array of bool
+    """
     return locate(index, flat_index(ids, "ids"), "ids") >= 0
 
 
@@ -63,6 +75,17 @@ def match_ids(ids: pd.Series, index: Any) -> pd.Series:
     A file that happens to hold only ``124`` reads as an integer, even though the known ids are ``00123`` and ``124``;
     nothing is lost, since only exact spellings become integers. A file that holds ``x`` too reads as text, even though
     the known ids are integers; then the exact spellings among its ids become integers and the others stay.
+
+    Parameters
+    ----------
+    ids : pandas.Series
+        As `read_table` reads them.
+    index : sequence of hashable, or None
+        The known ids; None changes nothing.
+
+    Returns
+    -------
+    pandas.Series
     """
     if index is None:
         return ids

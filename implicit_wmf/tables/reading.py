@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 import pandas as pd
 
-from .._arrow import arrow, arrow_to_pandas
+from .._arrow import arrow_to_pandas, parquet_files
 from ..errors import InputError
 from .files import GZIPPED, PARQUET, PathLike, TableFile, existing_table, reason
 
@@ -68,7 +68,7 @@ def line_of(file: TableFile, line: int) -> str:
 
 
 def _read_parquet(file: TableFile, columns: Sequence[str], ids: Collection[str]) -> pd.DataFrame:
-    pyarrow, parquet = arrow("Reading Parquet files")
+    pyarrow, parquet = parquet_files("Reading Parquet files")
     try:
         # Not read_table: it would add columns that it guesses from the names of folders.
         with parquet.ParquetFile(file.path) as content:

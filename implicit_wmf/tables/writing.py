@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .._arrow import arrow
+from .._arrow import parquet_files
 from .._folders import writing_file
 from ..errors import InputError
 from .files import PARQUET, SEPARATORS, PathLike, reason
@@ -49,7 +49,23 @@ def write_table(frame: pd.DataFrame, path: PathLike) -> None:
 
 
 def check_writable(path: PathLike) -> tuple[Path, str]:
-    """Raise what `write_table` would for a path, before the work of making the table; return it and its suffix."""
+    """Check a path before the work of making the table.
+
+    Parameters
+    ----------
+    path : path-like
+        As in `write_table`.
+
+    Returns
+    -------
+    target, suffix : pathlib.Path, str
+        The path, and its suffix in small letters.
+
+    Raises
+    ------
+    InputError, MissingExtraError
+        As in `write_table`.
+    """
     target = Path(path)
     suffix = target.suffix.lower()
     if not target.parent.is_dir():
@@ -61,12 +77,12 @@ def check_writable(path: PathLike) -> tuple[Path, str]:
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise InputError(f"the folder of {target} may not be written to; choose another one")
     if suffix == PARQUET:
-        arrow("Writing Parquet files")
+        parquet_files("Writing Parquet files")
     return target, suffix
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    pyarrow, parquet = arrow("Writing Parquet files")
+    pyarrow, parquet = parquet_files("Writing Parquet files")
     try:
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:

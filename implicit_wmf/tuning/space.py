@@ -16,7 +16,7 @@ from ..confidence import weigh
 from ..config import WMFConfig
 from ..errors import InputError
 from ..interactions import Interactions
-from ..weightings import RAW, WEIGHTINGS
+from ..weightings import WEIGHTINGS
 
 RELATIVE = {
     "relative_regularization": "regularization",
@@ -107,7 +107,7 @@ def default_space(train: Interactions, config: WMFConfig | None = None) -> dict[
     relative_regularization     3e-4 to 0.1, logarithmic     lambda* of Rendle et al. 2022, see `settings`
     relative_unobserved_weight  1e-3 to 3, logarithmic       a0 over the mean weight of an interaction
     regularization_exponent     0 to 1                       nu
-    weighting                   linear, log, ials            only where counts differ and config's is not raw
+    weighting                   all but raw                  only where counts differ and config's is not raw
     ==========================  ===========================  ========================================================
 
     Rendle et al. 2022, "Revisiting the Performance of iALS on Item Recommendation Benchmarks", name lambda and a0 as
@@ -136,7 +136,7 @@ def default_space(train: Interactions, config: WMFConfig | None = None) -> dict[
     space["relative_unobserved_weight"] = Range(1e-3, 3.0, log=True)
     space["regularization_exponent"] = Range(0.0, 1.0)
     sizes = np.abs(train.matrix.data)
-    if config.weighting != RAW and sizes.size and sizes.min() < sizes.max():
+    if not config.zeros_remove and sizes.size and sizes.min() < sizes.max():
         space["weighting"] = Choice(*WEIGHTINGS)
     return space
 
@@ -201,11 +201,9 @@ def settings(config: WMFConfig, point: Mapping[str, Any], train: Interactions) -
 def mean_weight(config: WMFConfig, train: Interactions) -> float:
     """Return what a stored interaction weighs on top of the background, the mean over those that weigh anything."""
     counts = np.abs(train.matrix.data.astype(np.float64))
-    if config.weighting == RAW:
-        weights = counts
-    else:
-        weights = WEIGHTINGS[config.weighting](counts, np.zeros_like(counts), config)[0]
-    positive = weights[weights > 0]
+    if not config.zeros_remove:
+        counts = WEIGHTINGS[config.weighting](counts, np.zeros_like(counts), config)[0]
+    positive = counts[counts > 0]
     return float(positive.mean()) if positive.size else 1.0
 
 
