@@ -40,8 +40,7 @@ class Configured(Generic[ConfigT]):
 
         Parameters
         ----------
-        deep : bool
-            Changes nothing.
+        deep : bool, changes nothing
 
         Returns
         -------
@@ -54,8 +53,7 @@ class Configured(Generic[ConfigT]):
 
         Parameters
         ----------
-        **params
-            New values by name.
+        **params : new values by name
 
         Returns
         -------
@@ -78,8 +76,7 @@ class Configured(Generic[ConfigT]):
 
         Parameters
         ----------
-        config : Config
-            Its hyper-parameters, of the class of another model's `config`.
+        config : Config, such as another model's `config`
 
         Returns
         -------

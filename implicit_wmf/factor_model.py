@@ -157,9 +157,7 @@ class FactorModel(Configured[ConfigT], BatchRecommending, Scoring, Similar, Expo
         Parameters
         ----------
         path : path-like
-            The folder.
-        mmap : bool
-            Whether the arrays stay on disk, read-only and shared by processes.
+        mmap : bool, whether the arrays stay on disk, read-only and shared by processes
 
         Returns
         -------

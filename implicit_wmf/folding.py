@@ -86,7 +86,7 @@ class Folding(FactorModel[WMFConfig]):
         return self._fold_in("item", user_items, confidence)
 
     def transform(self, user_items: Any) -> Array:
-        """Solve factors of users by the name that scikit-learn's pipelines call.
+        """Solve factors of users, under the name that scikit-learn's pipelines call.
 
         Parameters
         ----------
@@ -95,11 +95,6 @@ class Folding(FactorModel[WMFConfig]):
         Returns
         -------
         As in `fold_in_users`.
-
-        Raises
-        ------
-        InputError
-            As in `fold_in_users`.
         """
         return self.fold_in_users(user_items)
 

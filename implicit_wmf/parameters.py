@@ -156,8 +156,7 @@ class Config:
 
         Returns
         -------
-        Config
-            Of the same class.
+        A Config of the same class.
         """
         arrays = {name: np.array(value, dtype=np.float64) for name, value in vars(self).items() if is_array(value)}
         for array in arrays.values():
@@ -169,8 +168,7 @@ class Config:
 
         Returns
         -------
-        dict of str to object
-            Plain Python, float64 arrays, and generators, which stay.
+        dict of str to plain Python, float64 arrays, and generators, which stay
         """
         values = dict(vars(self))
         if "dtype" in values:

@@ -91,24 +91,6 @@ def calculate_loss(Cui: Any, X: NDArray[Any], Y: NDArray[Any], regularization: f
     """Compute what ``implicit`` reports as loss: the objective at users' X and items' Y over all cells' confidence.
 
     Cells of negative confidence add their weight to the objective, a constant.
-
-    Parameters
-    ----------
-    Cui : (users, items) CSR matrix
-        Confidences.
-    X, Y : (users, d) and (items, d) arrays
-    regularization : float
-    num_threads : int
-        0 is every core.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit, and numbers that are not finite.
     """
     data = check_confidences("Cui", Cui)
     users, items = (np.array(factors, np.float64, order="C") for factors in (X, Y))

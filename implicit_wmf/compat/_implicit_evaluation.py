@@ -29,25 +29,7 @@ def generator(random_state: Any) -> np.random.Generator:
 def train_test_split(
     ratings: Any, train_percentage: float = 0.8, random_state: Any = None
 ) -> tuple[csr_matrix, csr_matrix]:
-    """Put each stored cell to train by chance, else to test, where only positive ones are kept.
-
-    Parameters
-    ----------
-    ratings : (users, items) scipy sparse matrix
-    train_percentage : float
-        Probability of train, from 0 to 1.
-    random_state : None, int, numpy.random.Generator or numpy.random.RandomState
-
-    Returns
-    -------
-    train, test : csr_matrix
-        Of the shape of `ratings`.
-
-    Raises
-    ------
-    InputError
-        If `random_state` is no seed.
-    """
+    """Put each stored cell to train with this probability, else to test, where only positive ones are kept."""
     cells = ratings.tocoo()
     train = generator(random_state).random(len(cells.data)) < train_percentage
     return _take(cells, train), _take(cells, ~train & (cells.data > 0))
@@ -56,27 +38,9 @@ def train_test_split(
 def leave_k_out_split(
     ratings: Any, K: int = 1, train_only_size: float = 0.0, random_state: Any = None
 ) -> tuple[csr_matrix, csr_matrix]:
-    """Put K random cells of each user who has more than K + 1 to test.
+    """Put K random cells of each user who has more than K + 1 to test, `train_only_size` of all users left out.
 
     Unlike the original's, the cells depend on `random_state` alone.
-
-    Parameters
-    ----------
-    ratings : (users, items) scipy sparse matrix
-    K : int
-    train_only_size : float
-        Share of the users who stay in train altogether.
-    random_state : None, int, numpy.random.Generator or numpy.random.RandomState
-
-    Returns
-    -------
-    train, test : csr_matrix
-        Of the shape of `ratings`.
-
-    Raises
-    ------
-    InputError
-        If K is below 1, `train_only_size` not from 0 to below 1, or `random_state` no seed.
     """
     if K < 1:
         raise InputError(f"K must be at least 1, got {K}")
@@ -108,27 +72,7 @@ def ranking_metrics_at_k(
 ) -> dict[str, float]:
     """Compute precision, map, ndcg and auc of the model's first K over the users with test cells.
 
-    Precision is all hits divided by the sum of min(K, test items of the user).
-
-    Parameters
-    ----------
-    model : AlternatingLeastSquares
-    train_user_items, test_user_items : (users, items) CSR matrices
-    K : int
-        Length of the lists.
-    show_progress : bool
-        Show a bar on stderr.
-    num_threads : int
-        Changes nothing: the model's own counts.
-
-    Returns
-    -------
-    dict of str to float
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit, and a test that stores no cell.
+    Precision is all hits divided by the sum of min(K, test items of the user). The model's own `num_threads` counts.
     """
     train, test = train_user_items.tocsr(), csr_array(test_user_items, copy=True)
     test.sum_duplicates()
@@ -166,56 +110,20 @@ def _auc(hits: NDArray[np.bool_], relevant: NDArray[Any], items: int) -> float:
 
 
 def precision_at_k(*args: Any, **options: Any) -> float:
-    """Compute the precision of `ranking_metrics_at_k`.
-
-    Parameters
-    ----------
-    *args, **options : as in `ranking_metrics_at_k`
-
-    Returns
-    -------
-    float
-    """
+    """Precision of `ranking_metrics_at_k`, whose arguments it takes."""
     return ranking_metrics_at_k(*args, **options)["precision"]
 
 
 def mean_average_precision_at_k(*args: Any, **options: Any) -> float:
-    """Compute the mean average precision of `ranking_metrics_at_k`.
-
-    Parameters
-    ----------
-    *args, **options : as in `ranking_metrics_at_k`
-
-    Returns
-    -------
-    float
-    """
+    """Mean average precision of `ranking_metrics_at_k`, whose arguments it takes."""
     return ranking_metrics_at_k(*args, **options)["map"]
 
 
 def ndcg_at_k(*args: Any, **options: Any) -> float:
-    """Compute the ndcg of `ranking_metrics_at_k`.
-
-    Parameters
-    ----------
-    *args, **options : as in `ranking_metrics_at_k`
-
-    Returns
-    -------
-    float
-    """
+    """Ndcg of `ranking_metrics_at_k`, whose arguments it takes."""
     return ranking_metrics_at_k(*args, **options)["ndcg"]
 
 
 def AUC_at_k(*args: Any, **options: Any) -> float:
-    """Compute the area under the curve of `ranking_metrics_at_k`.
-
-    Parameters
-    ----------
-    *args, **options : as in `ranking_metrics_at_k`
-
-    Returns
-    -------
-    float
-    """
+    """Area under the curve of `ranking_metrics_at_k`, whose arguments it takes."""
     return ranking_metrics_at_k(*args, **options)["auc"]

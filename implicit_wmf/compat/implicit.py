@@ -71,34 +71,9 @@ class AlternatingLeastSquares(Factors):
     """Factors of users and items, with the arguments and answers of ``implicit.als.AlternatingLeastSquares``.
 
     A stored value r has confidence C = alpha abs(r) and preference 1 if r > 0, else 0; every other cell C = 1, P = 0.
-    Cells that a matrix stores twice are added up. `user_factors` and `item_factors` (None before `fit`) may be set; the
-    arrays are copied, and read-only.
-
-    Parameters
-    ----------
-    factors : int
-        Length d of the factors.
-    regularization, alpha : float
-        Of the factors' squares, and of the stored values.
-    dtype : {"float32", "float64"}
-        Precision of the factors.
-    use_native, use_cg, use_gpu : bool
-        `use_cg` lets rows be solved inexactly where that is faster, else they are exact; `use_native`, like the
-        attribute `cg_steps`, changes nothing; `use_gpu` is refused.
-    iterations : int
-    calculate_training_loss : bool
-        Whether `fit` computes the loss of each iteration.
-    num_threads : int
-        0 is every core.
-    random_state : None, int, numpy.random.Generator or numpy.random.RandomState
-        Seed of the starting factors.
-
-    Raises
-    ------
-    InputError
-        From every method, for what it cannot use; names the argument.
-    NotFittedError
-        If the factors that a method needs are not there yet.
+    Cells that a matrix stores twice are added up. `use_cg` lets rows be solved inexactly where that is faster, else
+    they are exact; `use_native` and `cg_steps` change nothing. `user_factors` and `item_factors` (None before `fit`)
+    may be set; the arrays are copied, and read-only.
     """
 
     def __init__(
@@ -117,18 +92,10 @@ class AlternatingLeastSquares(Factors):
         super().__init__()
 
     def fit(self, user_items: Any, show_progress: bool = True, callback: Any = None) -> None:
-        """Fit the factors, starting from those that there are, if any.
+        """Fit confidences (CSR, users x items), starting from the factors if there are any.
 
-        After an error the factors are what they were, after Ctrl-C those of the last whole iteration.
-
-        Parameters
-        ----------
-        user_items : (users, items) CSR matrix
-            Values r of the cells.
-        show_progress : bool
-            Show a bar on stderr.
-        callback : function (iteration, seconds, loss), optional
-            Called after each iteration; the loss is None unless asked for.
+        ``callback(iteration, seconds, loss)`` is called after each iteration; the loss is None unless asked for. After
+        an error the factors are what they were, after Ctrl-C those of the last whole iteration.
         """
         cells = data.check_confidences("user_items", user_items, self.alpha)
         callback, before, start = callback or self.fit_callback, self._factors, self._start(cells.shape)
@@ -164,26 +131,9 @@ class AlternatingLeastSquares(Factors):
         self, userid: Any, user_items: Any, N: int = 10, filter_already_liked_items: bool = True,
         filter_items: ArrayLike | None = None, recalculate_user: bool = False, items: ArrayLike | None = None,
     ) -> tuple[Array, Array]:  # fmt: skip
-        """Recommend items to users.
+        """Return ids and scores, (N,) for one user, else (users, N); `user_items` (CSR) has a row for each of them.
 
-        Parameters
-        ----------
-        userid : int or (users,) array of int
-        user_items : (users, items) CSR matrix
-            A row for each of these users.
-        N : int
-        filter_already_liked_items : bool
-            Leave out what the rows store.
-        filter_items : array of int, optional
-            Items to leave out.
-        recalculate_user : bool
-            Use factors solved from the rows in place of the model's.
-        items : array of int, optional
-            The only items to choose from; the lists are no longer than these.
-
-        Returns
-        -------
-        ids, scores : (N,) arrays for one user, else (users, N)
+        `filter_items` are left out; of `items` alone it is chosen, and the lists are no longer than these.
         """
         count = len(self._fitted("item").factors)
         rows = data.positions("userid", userid, 2**31 if recalculate_user else len(self._fitted("user").factors))
@@ -201,16 +151,7 @@ class AlternatingLeastSquares(Factors):
     def rank_items(
         self, userid: Any, user_items: Any, selected_items: ArrayLike, recalculate_user: bool = False
     ) -> tuple[Array, Array]:
-        """Rank the first 10 of selected items, liked ones included; ``recommend(items=...)`` is the newer way.
-
-        Parameters
-        ----------
-        userid, user_items, selected_items, recalculate_user : as in `recommend`, `items` under this name
-
-        Returns
-        -------
-        As in `recommend`.
-        """
+        """Rank the first 10 of selected items, liked ones included; ``recommend(items=...)`` is the newer way."""
         warnings.warn("rank_items is deprecated: call recommend with items=", DeprecationWarning, stacklevel=2)
         return self.recommend(userid, user_items, 10, False, None, recalculate_user, selected_items)
 
@@ -218,107 +159,38 @@ class AlternatingLeastSquares(Factors):
         self, itemid: Any, N: int = 10, recalculate_item: bool = False, item_users: Any = None,
         filter_items: ArrayLike | None = None, items: ArrayLike | None = None,
     ) -> tuple[Array, Array]:  # fmt: skip
-        """Find the N items nearest to each, itself included.
-
-        Parameters
-        ----------
-        itemid : int or (k,) array of int
-        N : int
-        recalculate_item : bool
-            Use factors solved from `item_users` in place of the model's.
-        item_users : (k, users) CSR matrix, optional
-        filter_items, items : array of int, optional
-            Items to leave out, or the only ones to choose from.
-
-        Returns
-        -------
-        ids, cosines : (N,) arrays for one item, else (k, N)
-        """
+        """Return ids and cosines of the N items nearest to each, itself included."""
         vectors = np.atleast_2d(self.recalculate_item(itemid, item_users)) if recalculate_item else None
         return self._similar("item", itemid, vectors, N, items, filter_items)
 
     def similar_users(
         self, userid: Any, N: int = 10, filter_users: ArrayLike | None = None, users: ArrayLike | None = None
     ) -> tuple[Array, Array]:
-        """Find the N users nearest to each, itself included.
-
-        Parameters
-        ----------
-        userid, N, filter_users, users : as in `similar_items`, of users
-
-        Returns
-        -------
-        As in `similar_items`.
-        """
+        """Return ids and cosines of the N users nearest to each, itself included."""
         return self._similar("user", userid, None, N, users, filter_users)
 
     def recalculate_user(self, userid: Any, user_items: Any) -> Array:
-        """Solve factors of users exactly; the model stays as it is.
-
-        Parameters
-        ----------
-        userid : int or (users,) array of int
-            Only their number counts.
-        user_items : (users, items) CSR matrix
-            A row for each of them.
-
-        Returns
-        -------
-        (d,) array for one id, else (users, d)
-        """
+        """Solve rows of `user_items` exactly, (d,) for one id, else (users, d); the model stays as it is."""
         return self._recalculate("user", userid, "user_items", user_items)
 
     def recalculate_item(self, itemid: Any, item_users: Any) -> Array:
-        """Solve factors of items exactly; the model stays as it is.
-
-        Parameters
-        ----------
-        itemid, item_users : as in `recalculate_user`, of items
-
-        Returns
-        -------
-        As in `recalculate_user`.
-        """
+        """Solve rows of `item_users` (items x users) exactly, as `recalculate_user` does."""
         return self._recalculate("item", itemid, "item_users", item_users)
 
     def partial_fit_users(self, userids: ArrayLike, user_items: Any) -> None:
-        """Put these users' recalculated factors into the model, which grows where an id is beyond it.
-
-        Parameters
-        ----------
-        userids, user_items : as in `recalculate_user`
-        """
+        """Put these users' recalculated factors into the model, which grows where an id is beyond it."""
         self._put("user", userids, self.recalculate_user(np.atleast_1d(userids), user_items))
 
     def partial_fit_items(self, itemids: ArrayLike, item_users: Any) -> None:
-        """Put these items' recalculated factors into the model, which grows where an id is beyond it.
-
-        Parameters
-        ----------
-        itemids, item_users : as in `recalculate_item`
-        """
+        """Put these items' recalculated factors into the model, which grows where an id is beyond it."""
         self._put("item", itemids, self.recalculate_item(np.atleast_1d(itemids), item_users))
 
     def explain(
         self, userid: int, user_items: Any, itemid: int, user_weights: Any = None, N: int = 10
     ) -> tuple[float, list[tuple[int, float]], Any]:
-        """Divide a score among the user's liked items; Hu, Koren and Volinsky 2008, section 5.
+        """Return the score, the N liked items that contribute most to it, and a Cholesky factor for further calls.
 
-        Parameters
-        ----------
-        userid, itemid : int
-        user_items : (all users, items) CSR matrix
-            Of which the row `userid` counts.
-        user_weights : optional
-            What an earlier call for this user returned last.
-        N : int
-
-        Returns
-        -------
-        score : float
-        contributions : list of (int, float)
-            The N liked items that contribute most.
-        user_weights : Cholesky factor, for further calls
+        Hu, Koren and Volinsky 2008, section 5. Of `user_items`, the matrix of all users, the row `userid` counts.
         """
         fitted = self._fitted("item")
         items = fitted.factors
@@ -337,13 +209,7 @@ class AlternatingLeastSquares(Factors):
         return float(scores.sum()), [(int(liked.indices[k]), float(scores[k])) for k in best], user_weights
 
     def save(self, fileobj_or_path: Any) -> None:
-        """Write settings and factors as ``.npz``, which `implicit` reads too.
-
-        Parameters
-        ----------
-        fileobj_or_path : path-like, or binary file
-            At a path the file appears whole or not at all.
-        """
+        """Write settings and factors as ``.npz``, which `implicit` reads too; a file appears whole or not at all."""
         values = {name: getattr(self, name) for name in _SETTINGS.split()} | {"dtype": self.dtype.name}
         values |= {f"{side}_factors": factors for side, factors in self._factors.items() if factors is not None}
         if isinstance(self.random_state, int | np.integer):
@@ -364,17 +230,7 @@ class AlternatingLeastSquares(Factors):
 
     @classmethod
     def load(cls, fileobj_or_path: Any) -> Self:
-        """Read what `save`, or that of `implicit`, wrote.
-
-        Parameters
-        ----------
-        fileobj_or_path : path-like, or binary file
-            A path may lack its ``.npz``.
-
-        Returns
-        -------
-        AlternatingLeastSquares
-        """
+        """Read what `save`, or that of `implicit`, wrote; a path may lack its ``.npz``."""
         if isinstance(fileobj_or_path, str | os.PathLike):
             with _npz(fileobj_or_path).open("rb") as file:
                 return cls.load(file)

@@ -137,8 +137,8 @@ class KLMF(FactorModel[KLMFConfig]):
 
         Raises
         ------
-        InputError, KeyboardInterrupt
-            As in :meth:`implicit_wmf.WMF.fit`; InputError for negative counts, B and C too.
+        KeyboardInterrupt
+            As in :meth:`implicit_wmf.WMF.fit`.
         """
         config = self.config
         if config.tolerance > 0 and not track_loss:

@@ -57,10 +57,8 @@ def known_ids(ids: pd.Series, index: pd.Index) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    ids : pandas.Series
-        Spelled as `match_ids` returns them.
-    index : pandas.Index
-        The known ids.
+    ids : pandas.Series, spelled as `match_ids` returns them
+    index : pandas.Index of the known ids
 
     Returns
     -------
@@ -78,10 +76,8 @@ def match_ids(ids: pd.Series, index: Any) -> pd.Series:
 
     Parameters
     ----------
-    ids : pandas.Series
-        As `read_table` reads them.
-    index : sequence of hashable, or None
-        The known ids; None changes nothing.
+    ids : pandas.Series, as `read_table` reads them
+    index : sequence of the known ids, or None, which changes nothing
 
     Returns
     -------

@@ -53,13 +53,11 @@ def check_writable(path: PathLike) -> tuple[Path, str]:
 
     Parameters
     ----------
-    path : path-like
-        As in `write_table`.
+    path : as in `write_table`
 
     Returns
     -------
-    target, suffix : pathlib.Path, str
-        The path, and its suffix in small letters.
+    target, suffix : the pathlib.Path, and its suffix in small letters
 
     Raises
     ------
