@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from implicit_wmf.errors import InputError
+from implicit_wmf.errors import InputError, MissingExtraError
 
 from .lab import JobError, Lab, missing_peers, without_missing
 from .mutants import add_mutants, run_mutants
@@ -23,10 +23,10 @@ RENDERERS = {"speed": render_speed, "quality": render_quality}
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
-    arguments = _parser().parse_args(command_line)
+    arguments = make_parser().parse_args(command_line)
     try:
         arguments.run(arguments)
-    except (InputError, JobError) as error:
+    except (InputError, JobError, MissingExtraError) as error:
         sys.exit(f"bench: {error}")
 
 
@@ -48,11 +48,11 @@ def _report(arguments: argparse.Namespace) -> None:
     record = read_json(arguments.record)
     render = RENDERERS.get(record["benchmark"])
     if render is None:
-        raise InputError(f"{arguments.record} is not a record of python -m bench speed")
+        raise InputError(f"{arguments.record} is not a record of python -m bench {' or '.join(RENDERERS)}")
     render(record, arguments.output or arguments.record.with_suffix(".md"))
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, add, run, help_text in (

@@ -4,11 +4,14 @@ cosmic-ray makes the faults, one a mutant. A process that has the libraries load
 there the mutant is loaded in place of the module, nothing is written to the working tree, and the module's tests run,
 uncompiled, until one fails. A mutant that takes ten times as long as the module itself counts as found.
 
+Results are kept for a module as it is. A mutant that was found is not tested again, whatever became of the tests; one
+that survived is, once any of its tests or of what they share has changed. That is right where tests were added; after
+they were changed or removed give another file.
+
 Of cosmic-ray's operators those below are used. Left out, because nearly any test finds them or none can: ``| & ^ << >>
 **`` in place of other operators, which arrays of floats refuse; ``is`` in place of a comparison, likewise; comparisons
 turned into neither their negation nor their boundary; signs turned into other unary operators; removed decorators,
-which only compile; variables replaced at random. Annotations are not mutated, for nothing evaluates them, nor numbers
-of 50 or more, of which cosmic-ray makes one more or less.
+which only compile; variables replaced at random.
 """
 
 from __future__ import annotations
@@ -26,14 +29,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from contextlib import suppress
 from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from types import CodeType
 from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
+
+from .options import positive
 
 _SWAPS = {
     "BinaryOperator": "Add_Sub Sub_Add Mul_Add Mul_Div Div_Mul FloorDiv_Div FloorDiv_Mul Mod_Mul Mod_FloorDiv",
@@ -46,34 +52,30 @@ OPERATORS = [
     "ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ZeroIterationForLoop", "ExceptionReplacer",
 ]  # fmt: skip
 
-_ROWS = "kernels row_plan general_weights training"
+PACKAGE = "implicit_wmf"
+_ROWS = [f"kernels/{name}" for name in ("rows", "cg", "solve", "gram", "objective", "linalg")]
 # What must find the mutants of a module: files of tests, those that find most of them soonest first.
 SUITES = {
-    "implicit_wmf/training.py": "training general_weights",
-    "implicit_wmf/confidence.py": "confidence general_weights training folding",
-    "implicit_wmf/weightings.py": "confidence general_weights training",
-    "implicit_wmf/interactions.py": "interactions model",
-    "implicit_wmf/_cells.py": "confidence general_weights interactions",
-    "implicit_wmf/ranking.py": "ranking",
-    "implicit_wmf/evaluation/metrics.py": "metrics",
-    "implicit_wmf/evaluation/hits.py": "metrics",
-    "implicit_wmf/kernels/metrics.py": "metrics",
-    "implicit_wmf/kernels/rows.py": _ROWS,
-    "implicit_wmf/kernels/cg.py": _ROWS,
-    "implicit_wmf/kernels/solve.py": _ROWS,
-    "implicit_wmf/kernels/ranking.py": "ranking",
-    "implicit_wmf/kernels/selection.py": "ranking",
-    "implicit_wmf/kernels/gram.py": _ROWS,
-    "implicit_wmf/kernels/objective.py": _ROWS,
-    "implicit_wmf/row_plan.py": "row_plan general_weights training",
-    "implicit_wmf/kernels/linalg.py": _ROWS,
-    "implicit_wmf/kernels/cells.py": "confidence general_weights folding",
+    "training": "training general_weights",
+    "confidence": "confidence general_weights training folding",
+    "weightings": "confidence general_weights training",
+    "interactions": "interactions model",
+    "ranking": "ranking",
+    "row_plan": "row_plan general_weights training",
+    "_asked": "ranking similarity",
+    "_cells": "confidence general_weights interactions",
+    "_csr": "csr popular ranking confidence general_weights",
+    **dict.fromkeys(["evaluation/metrics", "evaluation/hits", "kernels/metrics"], "metrics"),
+    **dict.fromkeys(_ROWS, "cg kernels row_plan general_weights training"),
+    "kernels/cells": "confidence general_weights folding",
+    "kernels/ranking": "ranking",
+    "kernels/selection": "selection ranking",
 }
-# Left out: interpreted, they take as long as the rest of their files.
+# Left out: interpreted, they take as long as the rest of their files. Of other tests that begin alike "[" tells them.
 SLOW = [
     "tests/test_folding.py::test_same_bits_for_any_number_of_threads",
     "tests/test_training.py::test_same_bits_for_any_number_of_threads",
-    "tests/test_training.py::test_loss_never_rises",
+    "tests/test_training.py::test_loss_never_rises[",
     "tests/test_general_weights.py::test_bits_do_not_depend_on_the_number_of_threads",
 ]
 PRELOADED = [
@@ -86,59 +88,53 @@ MEMORY = 6 << 30  # address space of one mutant's tests, bytes: a mutated size c
 Result = dict[str, Any]
 
 
-class _Mutant(NamedTuple):
-    operator: str
-    occurrence: int  # which of the operator's places
-    line: int
-
-
 class _Suite:
     """A module and the tests that must find its mutants."""
 
-    def __init__(self, module: str) -> None:
-        self.module = module
-        self.source = Path(module).read_text()
-        self.tests = [f"tests/test_{name}.py" for name in SUITES[module].split()]
-        self.limit = float("inf")
+    def __init__(self, name: str) -> None:
+        self.module = str(Path(PACKAGE, f"{name}.py"))
+        self.source = Path(self.module).read_text()
+        self.tests = [f"tests/test_{test}.py" for test in SUITES[name].split()]
+        self.mutants = [mutant for operator in OPERATORS for mutant in _mutants(self, operator)]
+        self.state = _digest([self.source])
+        shared = [path for path in sorted(Path("tests").glob("*.py")) if not path.name.startswith("test_")]
+        self.tests_state = _digest(Path(path).read_text() for path in [*self.tests, *shared])
+        self.limit = 0.0  # seconds; none yet
 
-    @cached_property
-    def state(self) -> str:
-        """Digest of the module: results of another state say nothing about this one."""
-        return _digest([self.source])
 
-    @cached_property
-    def tests_state(self) -> str:
-        """Digest of the tests: who survived others is to be tested again."""
-        return _digest(Path(test).read_text() for test in self.tests)
+class _Mutant(NamedTuple):
+    suite: _Suite
+    operator: str = ""  # none: the module as it is
+    occurrence: int = 0  # which of the operator's places
+    line: int = 0
 
-    @cached_property
-    def mutants(self) -> list[_Mutant]:
-        return [mutant for name in OPERATORS for mutant in _places(name, self.source)]
+    def begin(self) -> Result:
+        place = {"operator": self.operator, "occurrence": self.occurrence, "line": self.line}
+        return {"module": self.suite.module, "state": self.suite.state, **place}
 
-    def mutated(self, mutant: _Mutant | None) -> str:
+    def source(self) -> str:
         from cosmic_ray.mutating import mutate_code
 
-        if mutant is None:
-            return self.source
-        return str(mutate_code(self.source, _operator(mutant.operator), mutant.occurrence))
+        source = self.suite.source
+        return str(mutate_code(source, _operator(self.operator), self.occurrence)) if self.operator else source
 
-    def diff(self, mutant: _Mutant) -> str:
-        texts = (text.splitlines(keepends=True) for text in (self.source, self.mutated(mutant)))
-        return "".join(difflib.unified_diff(*texts, self.module, self.module, n=2))
+    def diff(self) -> str:
+        texts = (text.splitlines(keepends=True) for text in (self.suite.source, self.source()))
+        return "".join(difflib.unified_diff(*texts, self.suite.module, self.suite.module, n=2))
 
 
 def _digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
-def _places(operator: str, source: str) -> Iterator[_Mutant]:
+def _mutants(suite: _Suite, operator: str) -> Iterator[_Mutant]:
     from cosmic_ray.ast import ast_nodes, get_ast
 
     made = _operator(operator)
-    places = ((node, place) for node in ast_nodes(get_ast(source)) for place in made.mutation_positions(node))
+    places = ((node, place) for node in ast_nodes(get_ast(suite.source)) for place in made.mutation_positions(node))
     for occurrence, (node, (start, _)) in enumerate(places):
-        if not (_is_annotation(node) or _is_punctuation(node) or _is_large(node)):
-            yield _Mutant(operator, occurrence, start[0])
+        if not (_is_idle(node) or _is_annotation(node)):
+            yield _Mutant(suite, operator, occurrence, start[0])
 
 
 def _operator(name: str) -> Any:
@@ -147,80 +143,50 @@ def _operator(name: str) -> Any:
     return get_operator(f"core/{name}")()
 
 
-def _is_annotation(node: Any) -> bool:
-    while parent := node.parent:
-        if parent.type == "tfpdef" or (parent.type == "annassign" and node is parent.children[1]):
-            return True
-        if parent.type == "funcdef" and node is parent.annotation:
-            return True
-        node = parent
-    return False
-
-
-def _is_punctuation(node: Any) -> bool:
-    """Whether this is the star or slash of a signature, which cosmic-ray takes for a product or a quotient."""
+def _is_idle(node: Any) -> bool:
+    """Whether this is the star or slash of a signature, or a number that one more or less hardly changes."""
+    if node.type == "number":
+        return abs(ast.literal_eval(node.value)) >= 50
     return node.type == "operator" and node.parent.type not in ("arith_expr", "term")
 
 
-def _is_large(node: Any) -> bool:
-    """Whether this is a number that one more or less hardly changes: the size of a block, the cost of a step."""
-    return node.type == "number" and abs(ast.literal_eval(node.value)) >= 50
-
-
-class _Task(NamedTuple):
-    suite: _Suite
-    mutant: _Mutant | None
+def _is_annotation(node: Any) -> bool:
+    if (parent := node.parent) is None:
+        return False
+    of_variable = parent.type == "annassign" and node is parent.children[1]
+    of_result = parent.type == "funcdef" and node is parent.annotation
+    return parent.type == "tfpdef" or of_variable or of_result or _is_annotation(parent)
 
 
 class _Child:
     """A forked process in which a module is what a mutant makes of it."""
 
-    def __init__(self, task: _Task) -> None:
-        self.task, self._began = task, time.monotonic()
-        self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed with the last reference)
+    def __init__(self, mutant: _Mutant) -> None:
+        self.mutant, self._began = mutant, time.monotonic()
+        self.output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed with the last reference)
         self.process = os.fork()
         if not self.process:
-            _test_and_exit(task, self._output)
+            _test_and_exit(mutant, self.output)
         os.setpgid(self.process, self.process)  # so that what the tests start ends with them
-        self.code: int | None = None  # None where it took too long
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._began
-
-    def has_ended(self) -> bool:
-        process, status = os.waitpid(self.process, os.WNOHANG)
-        if process:
-            self.code = os.waitstatus_to_exitcode(status)
-        elif self.seconds > self.task.suite.limit:
-            self.kill()
-        else:
-            return False
-        return True
-
-    def kill(self) -> None:
-        os.killpg(self.process, signal.SIGKILL)
-        os.waitpid(self.process, 0)
-
-    def read(self) -> str:
-        self._output.seek(0)
-        return self._output.read()
-
-    @property
-    def outcome(self) -> str:
-        return "timeout" if self.code is None else "killed" if self.code else "survived"
+    def end(self, status: int) -> None:
+        self.seconds, code = time.monotonic() - self._began, os.waitstatus_to_exitcode(status)
+        self.outcome = {0: "survived", -signal.SIGALRM: "timeout"}.get(code, "killed")
+        with suppress(ProcessLookupError):
+            os.killpg(self.process, signal.SIGKILL)
 
 
-def _test_and_exit(task: _Task, output: IO[str]) -> None:
+def _test_and_exit(mutant: _Mutant, output: IO[str]) -> None:
     import resource  # which not every system has that the other commands run on
 
     code = 1
     try:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        signal.setitimer(signal.ITIMER_REAL, mutant.suite.limit)
         for descriptor in (1, 2):
             os.dup2(output.fileno(), descriptor)
-        _load_instead(Path(task.suite.module).resolve(), task.suite.mutated(task.mutant))
-        code = _run_tests(task.suite.tests)
+        _load_instead(Path(mutant.suite.module).resolve(), mutant.source())
+        code = _run_tests(mutant.suite.tests)
     finally:
         sys.stdout.flush()
         os._exit(code)
@@ -248,31 +214,30 @@ def _run_tests(tests: list[str]) -> int:
     return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=short", *slow, *tests]))
 
 
-def _run(tasks: Iterable[_Task], jobs: int) -> Iterator[_Child]:
+def _run(mutants: Iterable[_Mutant], jobs: int) -> Iterator[_Child]:
     """Run so many at a time; return them in the order in which they end."""
-    waiting = iter(tasks)
-    running: list[_Child] = []
+    waiting = iter(mutants)
+    running: dict[int, _Child] = {}
     try:
         while True:
-            running += [_Child(task) for task in islice(waiting, jobs - len(running))]
+            running |= {child.process: child for child in map(_Child, islice(waiting, jobs - len(running)))}
             if not running:
                 return
-            for child in list(running):
-                if child.has_ended():
-                    running.remove(child)
-                    yield child
-            time.sleep(0.02)
+            process, status = os.wait()
+            running[process].end(status)
+            yield running.pop(process)
     finally:
-        for child in running:
-            child.kill()
+        for process in running:
+            os.killpg(process, signal.SIGKILL)
 
 
 def _set_limits(suites: list[_Suite], jobs: int) -> None:
-    tasks = [_Task(suite, None) for suite in suites]
-    for child in tqdm(_run(tasks, jobs), total=len(tasks), unit="module"):
-        suite, output = child.task.suite, child.read()
-        if child.code:
-            sys.exit(f"mutants: the tests of {suite.module} fail without a mutant; mend them first:\n{output[-3000:]}")
+    for child in tqdm(_run(map(_Mutant, suites), jobs), total=len(suites), unit="module"):
+        suite = child.mutant.suite
+        if child.outcome != "survived":
+            child.output.seek(0)
+            shown = child.output.read()[-3000:]
+            sys.exit(f"mutants: the tests of {suite.module} fail without a mutant; mend them first:\n{shown}")
         suite.limit = max(LEAST_SECONDS, 10 * child.seconds)
 
 
@@ -287,40 +252,34 @@ def _read(path: Path) -> list[Result]:
 
 def _measure(suites: list[_Suite], arguments: argparse.Namespace) -> list[Result]:
     """Test the mutants that the output does not have yet, and append them to it."""
-    known = {_key(result): result for result in _read(arguments.output)}
-    tasks = [_Task(suite, mutant) for suite in suites for mutant in _sample(suite, arguments)]
-    results = {_key(begun): known.get(_key(begun)) for begun in map(_begin, tasks)}
-    missing = [task for task in tasks if not _is_known(task, results[_key(_begin(task))])]
+    mutants = {_key(mutant.begin()): mutant for suite in suites for mutant in _sample(suite, arguments)}
+    results = {key: result for result in _read(arguments.output) if _is_known(mutants.get(key := _key(result)), result)}
+    missing = [mutant for key, mutant in mutants.items() if key not in results]
     tqdm.monitor_interval = 0  # its thread would be there when processes fork
-    _set_limits(list(dict.fromkeys(task.suite for task in missing)), arguments.jobs)
+    _set_limits(list(dict.fromkeys(mutant.suite for mutant in missing)), arguments.jobs)
     with arguments.output.open("a") as file:
         for child in tqdm(_run(missing, arguments.jobs), total=len(missing), unit="mutant"):
-            result = {**_begin(child.task), "outcome": child.outcome, "seconds": round(child.seconds, 2)}
+            mutant = child.mutant
+            result = {**mutant.begin(), "outcome": child.outcome, "seconds": round(child.seconds, 2)}
             if child.outcome == "survived":
-                suite = child.task.suite
-                result |= {"tests": suite.tests_state, "diff": suite.diff(child.task.mutant)}
+                result |= {"tests": mutant.suite.tests_state, "diff": mutant.diff()}
             print(json.dumps(result), file=file, flush=True)
             results[_key(result)] = result
-    return [result for result in results.values() if result]
-
-
-def _is_known(task: _Task, result: Result | None) -> bool:
-    """Whether a mutant need not be tested: tests that are added since find no fewer than those before."""
-    return result is not None and (result["outcome"] != "survived" or result["tests"] == task.suite.tests_state)
-
-
-def _sample(suite: _Suite, arguments: argparse.Namespace) -> list[_Mutant]:
-    if arguments.sample is None or arguments.sample >= len(suite.mutants):
-        return suite.mutants
-    return random.Random(f"{arguments.seed} {suite.module}").sample(suite.mutants, arguments.sample)
-
-
-def _begin(task: _Task) -> Result:
-    return {"module": task.suite.module, "state": task.suite.state, **task.mutant._asdict()}
+    return list(results.values())
 
 
 def _key(result: Result) -> tuple[Any, ...]:
     return tuple(result[name] for name in ("module", "state", "operator", "occurrence"))
+
+
+def _is_known(mutant: _Mutant | None, result: Result) -> bool:
+    return mutant is not None and (result["outcome"] != "survived" or result["tests"] == mutant.suite.tests_state)
+
+
+def _sample(suite: _Suite, arguments: argparse.Namespace) -> list[_Mutant]:
+    if arguments.sample >= len(suite.mutants):
+        return suite.mutants
+    return random.Random(f"{arguments.seed} {suite.module}").sample(suite.mutants, arguments.sample)
 
 
 def _report(suites: list[_Suite], results: list[Result]) -> None:
@@ -329,34 +288,40 @@ def _report(suites: list[_Suite], results: list[Result]) -> None:
         if result["outcome"] == "survived":
             print(f"{result['module']}:{result['line']}: {result['operator']}\n{result['diff']}")
     print(f"{'module':<36} {'mutants':>14} {'killed':>7} {'timeouts':>9} {'survivors':>10} {'score':>7}")
-    for suite in suites:
-        own = [result for result in results if result["module"] == suite.module]
-        _print_row(suite.module, len(suite.mutants), own)
-    _print_row("all", sum(len(suite.mutants) for suite in suites), results)
-
-
-def _print_row(name: str, total: int, results: list[Result]) -> None:
-    outcomes = [result["outcome"] for result in results]
-    killed, late, survived = map(outcomes.count, ("killed", "timeout", "survived"))
-    score = f"{1 - survived / len(results):.1%}" if results else "-"
-    print(f"{name:<36} {f'{len(results)} of {total}':>14} {killed:>7} {late:>9} {survived:>10} {score:>7}")
+    for name, some in [*((suite.module, [suite]) for suite in suites), ("all", suites)]:
+        modules = [suite.module for suite in some]
+        outcomes = [result["outcome"] for result in results if result["module"] in modules]
+        killed, late, survived = map(outcomes.count, ("killed", "timeout", "survived"))
+        tested = f"{len(outcomes)} of {sum(len(suite.mutants) for suite in some)}"
+        score = f"{1 - survived / len(outcomes):.1%}" if outcomes else "-"
+        print(f"{name:<36} {tested:>14} {killed:>7} {late:>9} {survived:>10} {score:>7}")
 
 
 def add_mutants(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--module", nargs="+", choices=SUITES, default=list(SUITES), metavar="PATH", help="default all")
-    parser.add_argument("--sample", type=int, metavar="N", help="mutants drawn from each module (default all)")
+    parser.add_argument(
+        "--module", nargs="+", metavar="NAME", help="such as ranking or kernels/rows (default all)",
+        choices=SUITES, default=list(SUITES), type=lambda text: text.removeprefix(f"{PACKAGE}/").removesuffix(".py"),
+    )  # fmt: skip
+    parser.add_argument("--sample", type=positive, default=sys.maxsize, metavar="N", help="mutants each (default all)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
-    parser.add_argument("--jobs", type=int, default=2, help="mutants tested at a time (default 2)")
+    parser.add_argument("--jobs", type=positive, default=2, help="mutants tested at a time (default 2)")
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("build/mutants.jsonl"),
-        help="gets a line a mutant; of those it has, survivors of other tests are tested again (default %(default)s)",
+        help="gets a line a mutant; of those it has, survivors are tested again once tests have changed, those found "
+        "are not: give another file after tests were changed or removed (default %(default)s)",
     )  # fmt: skip
 
 
-def run_mutants(_: argparse.Namespace) -> None:
+def run_mutants(arguments: argparse.Namespace) -> None:
     """Begin again in a process that neither compiles nor has loaded the package: all mutants are forked from it."""
-    options = {"NUMBA_DISABLE_JIT": "1", "OPENBLAS_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    os.execve(sys.executable, [sys.executable, "-m", "bench.mutants", *sys.argv[2:]], {**os.environ, **options})
+    if find_spec("cosmic_ray") is None:
+        from implicit_wmf.errors import MissingExtraError
+
+        raise MissingExtraError("cosmic-ray", extra="dev", purpose="Mutation testing")
+    variables = {"NUMBA_DISABLE_JIT": "1", "OPENBLAS_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    options = [f"--{name}={getattr(arguments, name)}" for name in ("sample", "seed", "jobs", "output")]
+    command = [sys.executable, "-m", "bench.mutants", *options, "--module", *arguments.module]
+    os.execve(sys.executable, command, {**os.environ, **variables})
 
 
 def main() -> None:
@@ -367,7 +332,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("mutants: terminated"))  # not without ending what was forked
     for name in PRELOADED:
         importlib.import_module(name)
-    suites = [_Suite(module) for module in arguments.module]
+    suites = [_Suite(name) for name in arguments.module]
     _report(suites, _measure(suites, arguments))
 
 

@@ -1,5 +1,6 @@
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,6 +8,9 @@ import pytest
 from scipy.sparse import coo_array, csr_array
 
 from implicit_wmf import WMF, Interactions, row_plan
+
+pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("*.py")))
+pytest_plugins = ["fixed_lists", "real_implicit", "searches"]  # fixtures that several files share
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 FIT = ("--user", "who", "--item", "what", "--value", "n")  # the columns of purchases.csv

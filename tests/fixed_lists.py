@@ -1,6 +1,7 @@
 """Models whose lists are known, and who is to be evaluated on them."""
 
 import numpy as np
+import pytest
 from scipy.sparse import csr_array
 
 from implicit_wmf.interactions import Interactions
@@ -37,6 +38,16 @@ GOOD = [[1, 2, 4], [2, 0, -1], [2, 3, 4], [0, 1, 2], [1, 2, 3], [0, 2, 3]]
 
 def as_interactions(dense) -> Interactions:
     return Interactions.from_matrix(csr_array(np.asarray(dense, dtype=float)))
+
+
+@pytest.fixture
+def train():
+    return as_interactions(TRAIN)
+
+
+@pytest.fixture
+def held_out():
+    return as_interactions(TEST)
 
 
 def noisy_models(users=80, items=40, seed=0):

@@ -1,4 +1,4 @@
-"""Fixtures of the real implicit, which its tests name as a plugin: ``pytest_plugins``."""
+"""Fixtures of the real implicit, which is loaded where a test asks for them."""
 
 import warnings
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 from scipy.sparse import csr_array
 
 from implicit_wmf import Interactions, WMFConfig
@@ -21,7 +22,19 @@ def tastes(users=24, items=18, groups=3, seed=0):
     return [Interactions.from_matrix(csr_array(part)) for part in parts]
 
 
-def fit_by_formula(monkeypatch):
+@pytest.fixture
+def parts():
+    return tastes()
+
+
+@pytest.fixture
+def low_stages(monkeypatch):
+    """Stages of few factors, which interpreted loops can fit too."""
+    monkeypatch.setattr(search, "_FEWEST_FACTORS", 1)
+
+
+@pytest.fixture
+def formula(monkeypatch):
     """Replace fits by a formula that is highest at a0 = 0.3 and nu = 1/2, and proportional to the factors."""
     calls = []
 

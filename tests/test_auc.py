@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from fixed_lists import GOOD, TEST, TRAIN, Lists, as_interactions, noisy_models
+from fixed_lists import GOOD, Lists, as_interactions, noisy_models
 from sklearn.metrics import roc_auc_score
 
 from implicit_wmf import WMF
@@ -11,16 +11,6 @@ from implicit_wmf.errors import InputError
 from implicit_wmf.evaluation import compare, evaluate, evaluate_users, ranks
 from implicit_wmf.popularity import MostPopular
 from implicit_wmf.target_ranks import rank_counts
-
-
-@pytest.fixture
-def train():
-    return as_interactions(TRAIN)
-
-
-@pytest.fixture
-def held_out():
-    return as_interactions(TEST)
 
 
 class Scores:

@@ -17,6 +17,7 @@ from bench.lab import JobError, Lab, without_missing
 from bench.quality import command, fits
 from bench.quality.data import NCF, RETAIL, Source
 from bench.quality.report import render_quality
+from bench.records import write_json
 from implicit_wmf.errors import InputError
 
 compiled = pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
@@ -310,6 +311,14 @@ def test_report_of_other_data_says_how_settings_were_chosen(record, tmp_path):
     record["choice"]["tried"].append(tried[0] | {"objective": record["objective"] | {"unobserved_weight": 0.1}})
     render_quality(record, tmp_path / "quality.md")
     assert "edge" not in (tmp_path / "quality.md").read_text()
+
+
+def test_the_report_of_a_record_is_made_again_where_asked(record, tmp_path):
+    render_quality(record, tmp_path / "quality.md")
+    write_json(tmp_path / "kept.json", record)
+    main(["report", str(tmp_path / "kept.json"), "--output", str(tmp_path / "there" / "quality.md")])
+    assert (tmp_path / "there" / "quality.md").read_text() == (tmp_path / "quality.md").read_text()
+    assert not (tmp_path / "kept.md").exists()
 
 
 def test_report_has_a_plot_of_the_curves(record, tmp_path):

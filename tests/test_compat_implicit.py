@@ -15,8 +15,6 @@ from implicit_wmf import InputError
 from implicit_wmf.compat import implicit as compat
 from implicit_wmf.compat.implicit import AlternatingLeastSquares, ModelFitError, ParameterWarning, calculate_loss
 
-pytest_plugins = ["real_implicit"]
-
 
 def test_constructor_has_the_same_arguments(peer):
     import implicit.als
@@ -191,7 +189,7 @@ def test_overflow_after_some_iterations_gives_the_former_factors_back(monkeypatc
     model = fitted()
     before = model.user_factors.copy(), model.item_factors.copy()
 
-    def overflow(problem, start, config, track_loss):
+    def overflow(problem, start, track_loss):
         yield next(epochs(problem, start, track_loss=track_loss))
         raise InputError("the factors overflow")
 

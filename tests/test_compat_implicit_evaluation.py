@@ -8,8 +8,6 @@ from scipy.sparse import csr_matrix
 from implicit_wmf import InputError
 from implicit_wmf.compat import implicit as compat
 
-pytest_plugins = ["real_implicit"]
-
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.8, 1.0])
 def test_train_test_split_as_implicit(evaluation, share):

@@ -20,9 +20,6 @@ from scipy.sparse import csr_matrix
 from implicit_wmf import InputError, ranking
 from implicit_wmf.compat.implicit import AlternatingLeastSquares
 
-pytest_plugins = ["real_implicit"]
-
-
 QUESTIONS = [
     {},
     {"N": 18},

@@ -8,8 +8,6 @@ from scipy.sparse import csr_matrix
 
 from implicit_wmf import InputError
 
-pytest_plugins = ["real_implicit"]
-
 
 @pytest.mark.parametrize("alpha", [1.0, 5.0])
 def test_recalculated_rows(peer, alpha):

@@ -17,8 +17,6 @@ from publishers import DATA, ROOT, SCRIPTS, cells, no_network, script, zipped  #
 from implicit_wmf.errors import InputError
 from implicit_wmf.tables import read_interactions
 
-SHA = [hashlib.sha1(str(number).encode()).hexdigest() for number in range(4)]
-
 
 class TestLightGcn:
     TRAIN, TEST = "0 2 0 1\n1 3\n2 0 \n", "0 3\n2\n1 0 1\n"

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 from conftest import COMPILED, to_sparse
+from estimators import FACTORIZERS
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array, issparse
 from sklearn.base import clone
@@ -13,7 +14,6 @@ from threadpoolctl import threadpool_limits
 from implicit_wmf import WMF, InputError, Interactions, NotFittedError
 from implicit_wmf.factorizers import KLMF, ObservedMF, SymmetricMF
 
-ESTIMATORS = [WMF, ObservedMF, KLMF, SymmetricMF]
 SMALL = {
     WMF: {"iterations": 3},
     ObservedMF: {"iterations": 3},
@@ -22,7 +22,7 @@ SMALL = {
 }
 
 
-@pytest.fixture(params=ESTIMATORS, ids=lambda estimator: estimator.__name__)
+@pytest.fixture(params=FACTORIZERS, ids=lambda estimator: estimator.__name__)
 def estimator(request):
     return request.param
 
@@ -88,7 +88,7 @@ def many_cells(density):
 @pytest.mark.parametrize(
     ("estimator", "settings", "density"),
     [
-        *((estimator, {"dtype": dtype}, 0.45) for estimator in ESTIMATORS[:3] for dtype in ("float32", "float64")),
+        *((estimator, {"dtype": dtype}, 0.45) for estimator in FACTORIZERS[:3] for dtype in ("float32", "float64")),
         (SymmetricMF, {}, 0.45),
         (SymmetricMF, {}, 0.6),  # where more than a half is stored it looks at all cells
     ],
@@ -105,7 +105,7 @@ def test_the_number_of_threads_does_not_change_a_bit(estimator, settings, densit
         assert other.loss() == fits[0].loss()
 
 
-FORMS = {estimator.__name__: (estimator, {}) for estimator in ESTIMATORS}
+FORMS = {estimator.__name__: (estimator, {}) for estimator in FACTORIZERS}
 FORMS["KLMF, three factors"] = KLMF, {"B": np.ones((3, 400)), "C": np.ones((2, 400))}
 FORMS["SymmetricMF, weights"] = SymmetricMF, {"P": np.ones((400, 400))}
 
@@ -144,7 +144,7 @@ def test_saved_models_come_back_whole(estimator, mmap, tmp_path):
     for ours, expected in zip(loaded.recommend(np.arange(12)), model.recommend(np.arange(12)), strict=True):
         assert_array_equal(ours, expected)
     assert loaded.recommend_frame(["u3"], N=2).equals(model.recommend_frame(["u3"], N=2))
-    for other in set(ESTIMATORS) - {estimator}:
+    for other in set(FACTORIZERS) - {estimator}:
         with pytest.raises(InputError, match=f"is a {estimator.__name__}, not a {other.__name__}: load it with"):
             other.load(tmp_path / "m")
 

@@ -16,16 +16,6 @@ from implicit_wmf.popularity import MostPopular
 from implicit_wmf.threads import thread_limit
 
 
-@pytest.fixture
-def train():
-    return as_interactions(TRAIN)
-
-
-@pytest.fixture
-def held_out():
-    return as_interactions(TEST)
-
-
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_table_by_hand(train, held_out, batch_size):
     table = evaluate(Lists(GOOD), train, held_out, metrics=["recall@3", "mrr@2", "hit@1"], batch_size=batch_size)

@@ -15,16 +15,6 @@ from implicit_wmf.interactions import Interactions
 from implicit_wmf.popularity import MostPopular
 
 
-@pytest.fixture
-def train():
-    return as_interactions(TRAIN)
-
-
-@pytest.fixture
-def held_out():
-    return as_interactions(TEST)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import typer
 from conftest import FIT
+from estimators import ESTIMATORS, FACTORIZERS
 from scipy.sparse import csr_array
 
-from implicit_wmf import WMF, ItemKNN, MostPopular, WMFConfig
+import implicit_wmf
+from implicit_wmf import WMF, MostPopular, WMFConfig, factorizers
 from implicit_wmf._config_file import config_values, read_config
 from implicit_wmf.cli import app
-from implicit_wmf.factorizers import KLMF, ObservedMF, SymmetricMF
 
 COMMANDS = ("fit", "tune", "evaluate")
 # Of each one a value that is not the default, as a command line takes it.
@@ -42,7 +43,7 @@ OTHERS = {
 }
 
 
-@pytest.fixture(params=[WMF, ObservedMF, KLMF, SymmetricMF, ItemKNN, MostPopular], ids=lambda one: one.__name__)
+@pytest.fixture(params=ESTIMATORS, ids=lambda one: one.__name__)
 def estimator(request):
     return request.param
 
@@ -58,6 +59,11 @@ def documented(text):
     return [name for entry in entries for name in entry.split(", ")]
 
 
+def test_no_estimator_is_left_out():
+    public = [getattr(module, name) for module in (implicit_wmf, factorizers) for name in module.__all__]
+    assert {one for one in public if hasattr(one, "get_params")} == set(ESTIMATORS)
+
+
 def test_the_constructor_has_the_names_and_defaults_of_the_configuration(estimator):
     config = estimator().config
     signature = inspect.signature(estimator).parameters
@@ -71,7 +77,7 @@ def test_the_docstring_explains_them_in_their_order(estimator):
     assert documented(inspect.getdoc(estimator)) == list(estimator().config.names())
 
 
-@pytest.mark.parametrize("estimator", [WMF, ObservedMF, KLMF, SymmetricMF, MostPopular], indirect=True)
+@pytest.mark.parametrize("estimator", [*FACTORIZERS, MostPopular], indirect=True)
 def test_a_saved_model_has_them_by_name(estimator, tmp_path):
     settings = {} if estimator is MostPopular else {"factors": 2, "iterations": 1}
     estimator(**settings).fit(csr_array(np.eye(4))).save(tmp_path / "m")

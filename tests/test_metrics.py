@@ -15,7 +15,7 @@ from implicit_wmf.errors import InputError
 from implicit_wmf.evaluation import METRICS, parse_metric, score_lists
 from implicit_wmf.evaluation import hits as hits_module
 from implicit_wmf.evaluation import metrics as metrics_module
-from implicit_wmf.evaluation.metrics import parse_metrics
+from implicit_wmf.evaluation.metrics import by_rank, parse_metrics
 from implicit_wmf.evaluation.split_parts import stored_pairs
 from implicit_wmf.threads import thread_limit
 
@@ -354,3 +354,45 @@ def test_a_metric_is_known_everywhere_once_it_is_defined(monkeypatch):
     np.testing.assert_array_equal(score_lists(lists, *targets, "last_rank@2")["last_rank@2"], [2, 0, np.nan])
     assert parse_metric("last_rank@3").k == 3
     assert last_rank(np.array([[True, False, True]]), np.array([2]), 3).tolist() == [3]
+
+
+@pytest.mark.parametrize("cells", [1, 7, 40, 1 << 20])
+def test_one_item_at_each_rank(monkeypatch, cells):
+    monkeypatch.setattr(metrics_module, "_CELLS", cells)
+    expected = {
+        "ndcg": lambda rank: 1 / math.log2(1 + rank),
+        "mrr": lambda rank: 1 / rank,
+        "map": lambda rank: 1 / rank,
+        "recall": lambda rank: 1.0,
+        "precision": lambda rank: 1 / 20,
+    }
+    for name, formula in expected.items():
+        values = by_rank(parse_metric(f"{name}@20"), 12)
+        np.testing.assert_allclose(values, [formula(rank) for rank in range(1, 13)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("users", [0, 1, 1023, 1024, 1025, 7000])
+def test_blocks_cover_every_user_once(users, times):
+    met = []
+    hits_module.run_in_blocks(lambda start, stop: met.append((start, stop)), users, times)
+    length = times * 1024
+    assert sorted(met) == [(start, min(start + length, users)) for start in range(0, users, length)]
+    once = []
+    hits_module.run_in_blocks(lambda start, stop: once.append((start, stop)), users)
+    assert len(once) == -(-users // 1024)
+
+
+def test_the_longest_cut_off_and_the_first_metric_that_is_named_twice():
+    assert parse_metric("ndcg@2147483647").k == 2**31 - 1
+    with pytest.raises(InputError, match="must be at least 1, and below 2"):
+        parse_metric("ndcg@2147483648")
+    with pytest.raises(InputError, match="'mrr@5' is named 2 times"):
+        parse_metrics(["ndcg@10", "mrr@5", "map@3", "mrr@5", "map@3", "map@3"])
+
+
+def test_metrics_can_be_told_apart_and_not_changed():
+    metric = parse_metric("ndcg@10")
+    assert metric == parse_metric("ndcg@10") != parse_metric("ndcg@11")
+    with pytest.raises(AttributeError):
+        metric.k = 3

@@ -4,18 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from fixed_lists import TRAIN, as_interactions
+from fixed_lists import as_interactions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from implicit_wmf.errors import InputError, NotFittedError
 from implicit_wmf.popularity import MostPopular
-
-
-@pytest.fixture
-def train():
-    return as_interactions(TRAIN)
 
 
 def slow_popular(dense, user, N, filter_liked, filter_items, items):

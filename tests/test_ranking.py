@@ -282,3 +282,67 @@ def test_answers_are_of_one_state_while_another_thread_fits():
         for name, ask in questions.items():
             assert ask(model) in expected[name]
     swapper.join()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_catalogue_looks_at_items_by_falling_norm_and_bounds_what_is_left(dtype):
+    generator = np.random.default_rng(0)
+    factors = (generator.standard_normal((70, 5)) * generator.lognormal(size=(70, 1))).astype(dtype)
+    chosen = np.flatnonzero(generator.random(70) < 0.8).astype(np.int32)
+    order, bounds, _ = Catalogue(factors, chosen).items
+    tile = 64 // factors.itemsize
+    norms = np.linalg.norm(factors.astype(float), axis=1)
+    items = order[: chosen.size]
+    assert sorted(items) == chosen.tolist()
+    assert (order[chosen.size :] == -1).all()
+    assert order.size % tile == 0
+    assert order.size - chosen.size < tile
+    assert (np.diff(norms[items]) <= 1e-5 * norms.max()).all()
+    np.testing.assert_allclose(bounds, [norms[items[k:]].max() for k in range(0, chosen.size, tile)], rtol=1e-6)
+
+
+def test_norms_that_are_equal_but_for_rounding_keep_the_order_of_memory():
+    angles = np.linspace(0, 6, 50)
+    factors = 3 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    assert Catalogue(factors, np.arange(50, dtype=np.int32)).items.order[:50].tolist() == list(range(50))
+    tiny = factors * 1e-12  # in proportion to the largest
+    tiny[49] *= 2
+    assert Catalogue(tiny, np.arange(50, dtype=np.int32)).items.order[0] == 49
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("users", [1, 16, 100, 1024, 5000, 100_000])
+def test_blocks_of_users(users, threads):
+    length = ranking._block_length(users, 1000, 10, threads)
+    blocks = -(-users // length)
+    assert 16 <= length <= 1024
+    assert users < 16 * threads or blocks >= threads * (users >= 16 * threads) - 1
+    assert users < 1024 * threads or blocks % threads in (0, threads - 1)
+
+
+def test_blocks_are_shorter_where_items_or_lists_are_many():
+    assert ranking._block_length(10_000, 1000, 10, 1) == 1000  # ten equal ones of at most 1024
+    assert ranking._block_length(10_000, int(4e10 / 500), 10, 1) == 500
+    assert ranking._block_length(10_000, 1000, (1 << 22) // 400, 1) == 400
+    assert ranking._block_length(10_000, int(1e12), 10**7, 1) == 16
+    assert ranking._block_length(100, 1000, 10, 2) == 50
+    assert ranking._block_length(1, 1000, 10, 2) == 16
+
+
+def test_tables_of_a_block_fit():
+    counts = np.array([0, 1, 2, 3, 4, 5, 100])
+    sizes = [1, 2, 4, 8, 8, 16, 256]  # powers of 2, at least twice the entries
+    for length in (1, 2, 3, 7, 10):
+        expected = max(sum(sizes[first : first + length]) for first in range(0, 7, length))
+        assert ranking._table_places(counts, length) == expected
+    assert ranking._table_places(np.zeros(0, np.int64), 4) == 0
+
+
+def test_most_popular_by_hand():
+    matrix = csr_array(np.array([[1.0, 0, 2, -1], [3, 0, 0, 5], [0, 0, 1, -2], [0.5, 0, 0, 0]]))
+    ids, counts = ranking.most_popular(matrix, 3)
+    assert (ids.tolist(), counts.tolist()) == ([0, 2, 3], [3, 2, 1])
+    ids, counts = ranking.most_popular(matrix, 6)
+    assert ids.tolist() == [0, 2, 3, 1, -1, -1]
+    assert counts[:4].tolist() == [3, 2, 1, 0]
+    assert np.isnan(counts[4:]).all()

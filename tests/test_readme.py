@@ -1,15 +1,17 @@
-"""What the README shows runs as it stands there."""
+"""What the pages show runs as it stands there."""
 
 import re
-from pathlib import Path
+import shlex
 
 import pytest
 import typer
+from benchmark import ROOT
 from conftest import COMPILED
 
+from bench.__main__ import make_parser
 from implicit_wmf.cli import app
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README, CONTRIBUTING = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "CONTRIBUTING.md"))
 
 
 @pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
@@ -40,9 +42,17 @@ def test_the_commands_shown_exist_with_their_options():
         assert set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", rest)) <= known, name
 
 
+@pytest.mark.parametrize("page", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
+def test_the_benchmarks_shown_are_commands_with_their_options(page):
+    shown = re.findall(r"^python -m bench (.*)$|`python -m bench ([^`]+)`", page, re.MULTILINE)
+    assert len(shown) >= 2
+    for parts in shown:
+        make_parser().parse_args(shlex.split("".join(parts), comments=True))
+
+
 def run_page(name):
     """The names that the Python blocks of a page of the documentation leave behind."""
-    page = (Path(__file__).parent.parent / "docs" / name).read_text(encoding="utf-8")
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     names = {}
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(block, name, "exec"), names)

@@ -8,31 +8,15 @@ import pandas as pd
 import pytest
 from conftest import COMPILED
 from scipy.sparse import csr_array
-from searches import SMALL, fit_by_formula, repeatable, tastes
+from searches import SMALL, repeatable
 
 from implicit_wmf import WMF, InputError, Interactions, MissingExtraError, WMFConfig
 from implicit_wmf.evaluation import evaluate, split_by_time
 from implicit_wmf.factorizers import KLMF
-from implicit_wmf.tuning import Choice, Range, search, tune, tuner, write_plots
+from implicit_wmf.tuning import Choice, Range, tune, tuner, write_plots
 from implicit_wmf.tuning.trials import Outcome
 
 optuna = pytest.importorskip("optuna")
-
-
-@pytest.fixture
-def parts():
-    return tastes()
-
-
-@pytest.fixture
-def low_stages(monkeypatch):
-    """Stages of few factors, which interpreted loops can fit too."""
-    monkeypatch.setattr(search, "_FEWEST_FACTORS", 1)
-
-
-@pytest.fixture
-def formula(monkeypatch):
-    return fit_by_formula(monkeypatch)
 
 
 class TestTune:

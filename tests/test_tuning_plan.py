@@ -5,22 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from searches import SMALL, ended, fit_by_formula, tastes
+from searches import SMALL, ended
 
 from implicit_wmf.tuning import Range, default_space, search, tune
 from implicit_wmf.tuning.trials import Outcome, is_behind
 
 optuna = pytest.importorskip("optuna")
-
-
-@pytest.fixture
-def parts():
-    return tastes()
-
-
-@pytest.fixture
-def formula(monkeypatch):
-    return fit_by_formula(monkeypatch)
 
 
 class TestPlan:

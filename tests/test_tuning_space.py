@@ -6,18 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from searches import SMALL, tastes
+from searches import SMALL
 
 from implicit_wmf import WMF, InputError, Interactions, WMFConfig
 from implicit_wmf.tuning import Choice, Range, default_space, tune
 from implicit_wmf.tuning.space import settings
 
 optuna = pytest.importorskip("optuna")
-
-
-@pytest.fixture
-def parts():
-    return tastes()
 
 
 class TestSpace:

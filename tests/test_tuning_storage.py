@@ -10,29 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from searches import SMALL, fit_by_formula, repeatable, tastes
+from searches import SMALL, repeatable, tastes
 
 from implicit_wmf import InputError
-from implicit_wmf.tuning import Choice, Range, search, tune, tuner
+from implicit_wmf.tuning import Choice, Range, tune, tuner
 from implicit_wmf.tuning.trials import Outcome
 
 optuna = pytest.importorskip("optuna")
-
-
-@pytest.fixture
-def parts():
-    return tastes()
-
-
-@pytest.fixture
-def low_stages(monkeypatch):
-    """Stages of few factors, which interpreted loops can fit too."""
-    monkeypatch.setattr(search, "_FEWEST_FACTORS", 1)
-
-
-@pytest.fixture
-def formula(monkeypatch):
-    return fit_by_formula(monkeypatch)
 
 
 class TestStorage:
