@@ -2,7 +2,7 @@
 
 cosmic-ray makes the faults, one a mutant. A process that has the libraries loaded, but not the package, forks for each:
 there the mutant is loaded in place of the module, nothing is written to the working tree, and the module's tests run,
-uncompiled, until one fails. A mutant that takes ten times as long as the module itself counts as found.
+uncompiled, until one fails. A mutant that takes five times as long as the module itself counts as found.
 
 Results are kept for a module as it is. A mutant that was found is not tested again, whatever became of the tests; one
 that survived is, once any of its tests or of what they share has changed. That is right where tests were added; after
@@ -56,7 +56,7 @@ PACKAGE = "implicit_wmf"
 _ROWS = [f"kernels/{name}" for name in ("rows", "cg", "solve", "gram", "objective", "linalg")]
 # What must find the mutants of a module: files of tests, those that find most of them soonest first.
 SUITES = {
-    "training": "training general_weights",
+    "training": "starts_and_blocks training general_weights",
     "confidence": "confidence general_weights training folding",
     "weightings": "confidence general_weights training",
     "interactions": "interactions model",
@@ -238,7 +238,7 @@ def _set_limits(suites: list[_Suite], jobs: int) -> None:
             child.output.seek(0)
             shown = child.output.read()[-3000:]
             sys.exit(f"mutants: the tests of {suite.module} fail without a mutant; mend them first:\n{shown}")
-        suite.limit = max(LEAST_SECONDS, 10 * child.seconds)
+        suite.limit = max(LEAST_SECONDS, 5 * child.seconds)
 
 
 def _read(path: Path) -> list[Result]:
