@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from . import kernels
-from ._csr import kernel_cells, positive_in_columns
+from ._csr import kernel_cells, no_kernel_cells, positive_in_columns
 from .threads import available_threads, run_blocks
 
 Array = NDArray[Any]
@@ -91,8 +91,7 @@ def recommend(
     users, count = len(vectors), len(catalogue.factors)
     ids = np.full((users, N), -1, dtype=np.int32)
     scores = np.full((users, N), np.nan, dtype=vectors.dtype)
-    nothing = csr_array((users, count))
-    left_out, own = (kernel_cells(nothing if cells is None else cells) for cells in (seen, allowed))
+    left_out, own = (no_kernel_cells(users) if cells is None else kernel_cells(cells) for cells in (seen, allowed))
     vectors = kernels.jit.whole_tiles(vectors)
     kept = min(N, count)  # longer lists run short
     length = _block_length(users, catalogue.factors.size, kept, num_threads or available_threads())
