@@ -68,9 +68,10 @@ def test_lists_equal_brute_force(data):
 def test_users_whose_search_goes_on_are_moved_together(late, dtype):
     generator = np.random.default_rng(late)
     users, items = 100, 700  # several tiles of users, the last not full, and rounds of panels
-    item_factors, vectors = np.zeros((items, 4)), np.zeros((users, 4))
+    item_factors, vectors = np.zeros((items, 5)), np.zeros((users, 5))
     for axis, (first, stop, size) in enumerate([(0, 60, 20), (60, 200, 5), (200, 450, 1), (450, 700, 0.2)]):
-        item_factors[first:stop, axis] = size * (1 + generator.random(stop - first))  # met in this order
+        item_factors[first:stop, axis] = size * (1 + generator.random(stop - first))
+    item_factors[:, 4] = 3 * generator.random(items) * item_factors.max(axis=1)  # norms that say little of scores
     goes_on = np.arange(users) % late == 1  # to whom large items mean nothing
     axis = np.where(goes_on, 1 + np.arange(users) // late % 3, 0)
     vectors[np.arange(users), axis] = 1 + generator.random(users)
