@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from hypothesis import given
 from lines_and_cells import HOW, LINES, cells, reference
 from scipy import sparse
 
-from implicit_wmf.errors import InputError
+from implicit_wmf.errors import InputError, MissingExtraError
 from implicit_wmf.interactions import Interactions
 
 
@@ -250,3 +251,13 @@ def test_the_class_itself_refuses_what_is_not_canonical():
         Interactions(sparse.csr_array(np.diag([1.0, np.inf])), index, index)
     with pytest.raises(InputError, match="matrix: expected a float csr_array, met csc_array"):
         Interactions(good.tocsc(), index, index)
+
+
+def test_arrow_tables_name_the_extra_that_reads_them(monkeypatch):
+    class Table:
+        def __arrow_c_stream__(self):
+            raise AssertionError("it was read")
+
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"Reading Arrow tables needs pyarrow.*'implicit_wmf\[parquet\]'"):
+        Interactions.from_frame(Table(), user="who", item="what")
