@@ -1,4 +1,4 @@
-"""Raw ids as plain arrays, so that they can be stored without pickle."""
+"""Raw ids as plain arrays of numbers and text, which any reader of ``.npy`` files understands."""
 
 from __future__ import annotations
 

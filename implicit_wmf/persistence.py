@@ -1,4 +1,4 @@
-"""Saved models: a folder of plain ``.npy`` arrays and one JSON file, without pickle.
+"""Saved models: a folder of plain ``.npy`` arrays and one JSON file; nothing in it is code.
 
 ``model.json`` names every file with its size and checksums, and has a checksum of its own.
 """

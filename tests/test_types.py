@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import COMPILED
 
+from implicit_wmf import WMF
+
 TYPED = Path(__file__).parent / "typed"
 
 
@@ -45,3 +47,4 @@ def test_mistakes_are_found_where_they_are(found):
 def test_the_program_runs(tmp_path):
     pytest.importorskip("optuna")
     runpy.run_path(str(TYPED / "consumer.py"))["main"](tmp_path)
+    assert WMF.load(tmp_path / "model").history  # what it says it stored
