@@ -12,24 +12,34 @@ from numpy.typing import NDArray
 from ._folders import writing_file
 
 _CHUNK = 1 << 22
-_HEAD = 256  # bytes of a file that hold its .npy header, checked even where the rest is left on disk
+HEAD = 256  # bytes of a file that hold its .npy header, checked even where the rest is left on disk
 
 
 def write_array(path: Path, array: NDArray[Any]) -> dict[str, int]:
     """Write an array; return what `read_array` wants to know about the file."""
     with writing_file(path) as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-    return {"bytes": path.stat().st_size, "crc32": _checksum(path), "head_crc32": _checksum(path, _HEAD)}
+    return describe_file(path)
 
 
-def read_array(path: Path, about: dict[str, int], *, mmap: bool, whole: bool) -> NDArray[Any]:
-    """Read or map an array; ValueError if the file is another one, by its whole contents or the .npy header alone."""
+def describe_file(path: Path) -> dict[str, int]:
+    """Return what `check_file` compares a file with."""
+    return {"bytes": path.stat().st_size, "crc32": _checksum(path), "head_crc32": _checksum(path, HEAD)}
+
+
+def check_file(path: Path, about: dict[str, int], *, whole: bool) -> None:
+    """Raise ValueError if a file is not the one described, by its whole contents or its size and beginning alone."""
     if not path.is_file():
         raise ValueError(f"{path.name} is missing")
     if path.stat().st_size != about["bytes"]:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes where {about['bytes']} were written")
-    if _checksum(path, None if whole else _HEAD) != about["crc32" if whole else "head_crc32"]:
+    if _checksum(path, None if whole else HEAD) != about["crc32" if whole else "head_crc32"]:
         raise ValueError(f"{path.name} has other contents than were written (checksum)")
+
+
+def read_array(path: Path, about: dict[str, int], *, mmap: bool, whole: bool) -> NDArray[Any]:
+    """Read or map an array; ValueError if the file is another one, by its whole contents or the .npy header alone."""
+    check_file(path, about, whole=whole)
     array: NDArray[Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
     return array
 

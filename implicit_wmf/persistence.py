@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ._folders import write_bytes, writing_folder
+from ._folders import writing_folder
+from ._manifests import is_manifest, read_manifest, write_manifest
 from ._stored_arrays import read_array, write_array
 from ._stored_ids import Arrays, pack_ids, unpack_ids
 from .errors import InputError
@@ -69,11 +69,7 @@ class SavedModel:
 
 def is_model(path: PathLike) -> bool:
     """Whether a saved model of this library, of any version, whole or damaged, is there."""
-    try:
-        manifest = json.loads((Path(path) / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
+    return is_manifest(Path(path) / MANIFEST, FORMAT)
 
 
 def check_can_save(path: PathLike, interactions: Interactions) -> None:
@@ -123,8 +119,7 @@ def save_model(path: PathLike, kind: ModelKind, model: SavedModel) -> None:
             "history": [_to_json(asdict(record)) for record in model.history],
             "files": files,
         }
-        manifest["crc32"] = _manifest_checksum(manifest)
-        write_bytes(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
+        write_manifest(folder / MANIFEST, manifest)
 
 
 def _arrays(model: SavedModel) -> tuple[Arrays, dict[str, Any]]:
@@ -143,11 +138,6 @@ def _arrays(model: SavedModel) -> tuple[Arrays, dict[str, Any]]:
         ids[name], packed = pack_ids(name, index)
         arrays |= {f"{name}_{part}": array for part, array in packed.items()}
     return arrays, ids
-
-
-def _manifest_checksum(manifest: dict[str, Any]) -> int:
-    content = {name: value for name, value in manifest.items() if name != "crc32"}
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def _config_to_json(config: Config, arrays: Arrays) -> dict[str, Any]:
@@ -191,7 +181,7 @@ def load_model(path: PathLike, kind: ModelKind, *, mmap: bool = False) -> SavedM
         If the folder is not a model, is of another class or format version, or is damaged; says what is wrong.
     """
     folder = Path(path)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder, MANIFEST, FORMAT, READABLE_VERSIONS, "saved model")
     name = manifest.get("model", "WMF")
     if name != kind.name:
         raise InputError(f"the saved model {folder} is a {name}, not a {kind.name}: load it with {name}.load")
@@ -212,29 +202,6 @@ def load_model(path: PathLike, kind: ModelKind, *, mmap: bool = False) -> SavedM
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"the saved model {folder} is damaged: {reason}") from error
     return model
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    if not folder.exists():
-        raise InputError(f"there is no saved model at {folder}")
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} is not a saved model: it has no {MANIFEST}")
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"the saved model {folder} is damaged: {MANIFEST} is not JSON ({error})") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise InputError(f"{folder} is not a saved model of implicit_wmf: {MANIFEST} does not say {FORMAT!r}")
-    version = manifest.get("format_version")
-    if version not in READABLE_VERSIONS:
-        known = " and ".join(map(str, READABLE_VERSIONS))
-        raise InputError(
-            f"{folder} is a model of format version {version}; this release reads versions {known}. "
-            f"Load it with the release that wrote it, or upgrade implicit_wmf"
-        )
-    if manifest.get("crc32") != _manifest_checksum(manifest):
-        raise InputError(f"the saved model {folder} is damaged: {MANIFEST} was changed after it was written (checksum)")
-    return manifest
 
 
 def _config_from_json(values: dict[str, Any], config_type: type[Config], arrays: Arrays, version: int) -> Config:

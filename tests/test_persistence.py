@@ -13,7 +13,8 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from implicit_wmf import WMF, InputError, Interactions, WMFConfig
-from implicit_wmf.persistence import _manifest_checksum, check_can_save
+from implicit_wmf._manifests import manifest_checksum
+from implicit_wmf.persistence import check_can_save
 
 
 @pytest.mark.parametrize("mmap", [False, True])
@@ -103,7 +104,7 @@ def test_a_failed_save_leaves_the_old_model(model, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("implicit_wmf.persistence.write_bytes", fail)
+    monkeypatch.setattr("implicit_wmf._manifests.write_bytes", fail)
     with pytest.raises(OSError, match="No space"):
         model.set_params(factors=5).fit(model.interactions).save(tmp_path / "m")
     assert WMF.load(tmp_path / "m").user_factors.shape == (4, 2)
@@ -127,7 +128,7 @@ def _edit_manifest(**changes):
 
     def damage(folder):
         manifest = json.loads((folder / "model.json").read_text()) | changes
-        manifest["crc32"] = _manifest_checksum(manifest)
+        manifest["crc32"] = manifest_checksum(manifest)
         (folder / "model.json").write_text(json.dumps(manifest))
 
     return damage
@@ -175,7 +176,7 @@ def test_models_of_the_first_format_are_read(model, tmp_path):
     for name in ("user_regularization", "item_regularization", "popularity_exponent"):
         del manifest["config"][name]
     manifest["format_version"] = 1
-    manifest["crc32"] = _manifest_checksum(manifest)
+    manifest["crc32"] = manifest_checksum(manifest)
     (tmp_path / "m" / "model.json").write_text(json.dumps(manifest))
     assert WMF.load(tmp_path / "m").config == model.config
 

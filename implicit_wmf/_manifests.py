@@ -1,0 +1,64 @@
+"""Manifests: the JSON file of a folder that says what the folder is, with a checksum of its own."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ._folders import write_bytes
+from .errors import InputError
+
+Manifest = dict[str, Any]
+
+
+def is_manifest(path: Path, kind: str) -> bool:
+    """Whether the file is a manifest of this format, of any version, whole or damaged."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("format") == kind
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest, which must have `format` and `format_version`, and its checksum."""
+    content = manifest | {"crc32": manifest_checksum(manifest)}
+    write_bytes(path, json.dumps(content, indent=1, allow_nan=False).encode())
+
+
+def read_manifest(folder: Path, name: str, kind: str, versions: Sequence[int], called: str) -> Manifest:
+    """Read the manifest of a folder; `called` is what the folder should be, for messages.
+
+    Raises
+    ------
+    InputError
+        If there is none, it is of another format or version, or has changed since it was written.
+    """
+    if not folder.exists():
+        raise InputError(f"there is no {called} at {folder}")
+    if not (folder / name).is_file():
+        raise InputError(f"{folder} is not a {called}: it has no {name}")
+    try:
+        manifest = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the {called} {folder} is damaged: {name} is not JSON ({error})") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != kind:
+        raise InputError(f"{folder} is not a {called} of implicit_wmf: {name} does not say {kind!r}")
+    version = manifest.get("format_version")
+    if version not in versions:
+        known = f"version{'s' * (len(versions) > 1)} {' and '.join(map(str, versions))}"
+        raise InputError(
+            f"{folder} is a {called} of format version {version}; this release reads {known}. Use the release that "
+            f"wrote it, or upgrade implicit_wmf"
+        )
+    if manifest.get("crc32") != manifest_checksum(manifest):
+        raise InputError(f"the {called} {folder} is damaged: {name} was changed after it was written (checksum)")
+    return manifest
+
+
+def manifest_checksum(manifest: Manifest) -> int:
+    content = {name: value for name, value in manifest.items() if name != "crc32"}
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())

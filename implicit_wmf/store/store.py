@@ -1,0 +1,351 @@
+"""Reading a store: shape and shards from its manifest, everything else mapped or read when it is asked for.
+
+The folder holds ``manifest.json`` (what follows, with sizes and checksums), ``users.parquet`` and ``items.parquet`` (a
+column ``id`` in the order of positions), and plain ``.npy`` files:
+
+====================  ==================  ============================================================================
+user_indptr           int64 (users + 1)   where each user's cells begin
+user_indices          int32 (cells)       their items, rising
+user_values           float32 (cells)
+user_timestamps       (cells)             time of a pair's last interaction; only where there were times
+item_indptr           int64 (shards,      the same cells once more, each shard's by item, counted from the shard's
+                      items + 1)          first cell
+item_indices          int32 (cells)       positions of the users within their shard, rising
+item_values           float32 (cells)
+user_positive         int64 (users)       numbers of positive cells
+item_positive         int64 (items)
+====================  ==================  ============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from .._arrow import arrow_to_pandas, parquet_files
+from .._manifests import is_manifest, read_manifest
+from .._stored_arrays import check_file, read_array
+from ..errors import InputError
+from ..interactions import Interactions
+from .format import FORMAT, FORMAT_VERSION, IDS, MANIFEST, PathLike
+
+
+def is_store(path: PathLike) -> bool:
+    """Whether a store of any version, whole or damaged, is there.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    bool
+    """
+    return is_manifest(Path(path) / MANIFEST, FORMAT)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A range of consecutive users, with their cells by user and by item, memory-mapped when they are asked for.
+
+    Attributes
+    ----------
+    number : int
+        Its place among the store's shards.
+    start, stop : int
+        Its users are start to stop - 1.
+    """
+
+    store: Store
+    number: int
+    start: int
+    stop: int
+
+    @property
+    def nnz(self) -> int:
+        """Number of its cells."""
+        first, last = self._span
+        return last - first
+
+    @property
+    def users(self) -> slice:
+        """Positions of its users."""
+        return slice(self.start, self.stop)
+
+    def by_user(self) -> csr_array:
+        """Map its cells, a row each of its users.
+
+        Returns
+        -------
+        csr_array of shape (its users, items)
+        """
+        indptr = self.store.array("user_indptr")[self.start : self.stop + 1]
+        return self._matrix("user", indptr - indptr[0], (self.stop - self.start, self.store.shape[1]))
+
+    def by_item(self) -> csr_array:
+        """Map its cells, a row each item.
+
+        Returns
+        -------
+        csr_array of shape (items, its users)
+        """
+        indptr = self.store.array("item_indptr")[self.number]
+        return self._matrix("item", indptr, (self.store.shape[1], self.stop - self.start))
+
+    def _matrix(self, side: str, indptr: NDArray[Any], shape: tuple[int, int]) -> csr_array:
+        span = slice(*self._span)
+        data, indices = (self.store.array(f"{side}_{part}")[span] for part in ("values", "indices"))
+        # scipy would copy the indices to the type of the pointers
+        matrix = csr_array((data, indices, indptr.astype(np.int32)), shape=shape, copy=False)
+        matrix.has_canonical_format = True
+        return matrix
+
+    @property
+    def _span(self) -> tuple[int, int]:
+        first, last = self.store.array("user_indptr")[[self.start, self.stop]].tolist()
+        return first, last
+
+
+class Store:
+    """Interactions on disk, made by `prepare` or `write_store`; opening one reads little more than its manifest.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder, absolute.
+    shape : (int, int)
+        Users and items.
+    nnz : int
+        Pairs of user and item.
+    shards : tuple of Shard
+        Ranges of consecutive users.
+    source : dict
+        What it was made from, and how.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from implicit_wmf import Interactions
+    >>> from implicit_wmf.store import Store, write_store
+    >>> folder = Path(tempfile.mkdtemp()) / "tea"
+    >>> data = Interactions.from_triples([0, 0, 1, 0], [2, 0, 1, 2], [1.0, 5.0, 2.0, 3.0])
+    >>> write_store(folder, data, shards=2)
+    Store(2 users x 3 items, 3 pairs, 2 shards)
+    >>> Store.open(folder).shards[0].by_user().toarray()
+    array([[5., 0., 4.]], dtype=float32)
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self._manifest = manifest
+        users, items = manifest["shape"]
+        self.shape: tuple[int, int] = (int(users), int(items))
+        self.nnz = int(manifest["cells"])
+        edges = manifest["shards"]
+        self.shards = tuple(Shard(self, number, *edges[number : number + 2]) for number in range(len(edges) - 1))
+        self.source: dict[str, Any] = manifest["source"]
+        self._verified = False
+
+    @classmethod
+    def open(cls, path: PathLike) -> Store:
+        """Open the store in a folder.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        Store
+
+        Raises
+        ------
+        InputError
+            If there is none, it is of another format version, or files are missing or of another size than were
+            written. Their contents are verified by `verify`, which `fit` calls.
+        """
+        folder = Path(path)
+        manifest = read_manifest(folder, MANIFEST, FORMAT, (FORMAT_VERSION,), "store")
+        try:
+            store = cls(folder.resolve(), manifest)
+            for name, about in manifest["files"].items():
+                check_file(folder / name, about, whole=False)
+            store._check_layout()
+        except Exception as error:  # a damaged file can make NumPy raise anything
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"the store {folder} is damaged: {reason}; prepare it again") from error
+        return store
+
+    def _check_layout(self) -> None:
+        """Raise ValueError where arrays are not of the shapes that the manifest gives."""
+        (users, items), cells = self.shape, self.nnz
+        sides = {"user_indptr": (users + 1,), "item_indptr": (len(self.shards), items + 1)}
+        counts = {"user_positive": (users,), "item_positive": (items,)}
+        kinds = {"indices": np.int32, "values": np.float32}
+        lists = {f"{side}_{part}": (cells,) for side in ("user", "item") for part in kinds}
+        if self.has_timestamps:
+            lists["user_timestamps"] = (cells,)
+        for name, shape in (sides | counts | lists).items():
+            array = self.array(name)
+            kind = kinds.get(name.partition("_")[2], array.dtype if name == "user_timestamps" else np.int64)
+            if array.shape != shape or array.dtype != kind:
+                raise ValueError(f"{name}.npy is {array.dtype}{array.shape}, expected {np.dtype(kind)}{shape}")
+        edges = [0, *(shard.stop for shard in self.shards)]
+        if edges[-1] != users or min(np.diff(edges), default=0) < 1:
+            raise ValueError(f"its shards do not cover {users} users")
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Map one of the arrays that the module's docstring lists.
+
+        Parameters
+        ----------
+        name : str, without ``.npy``
+
+        Returns
+        -------
+        ndarray, read-only
+        """
+        file = f"{name}.npy"
+        return read_array(self.path / file, self._manifest["files"][file], mmap=True, whole=False)
+
+    def verify(self) -> None:
+        """Read every file and compare it with its checksum, once for this object.
+
+        Raises
+        ------
+        InputError
+            Naming the file that has changed since it was written.
+        """
+        if self._verified:
+            return
+        for name, about in self._manifest["files"].items():
+            try:
+                check_file(self.path / name, about, whole=True)
+            except (ValueError, OSError) as error:
+                raise InputError(f"the store {self.path} is damaged: {error}; prepare it again") from error
+        self._verified = True
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that differs where any file does."""
+        return f"{self._manifest['crc32']:08x}"
+
+    @property
+    def has_timestamps(self) -> bool:
+        """Whether it has the time of each pair's last interaction."""
+        return "user_timestamps.npy" in self._manifest["files"]
+
+    @cached_property
+    def users(self) -> pd.Index:
+        """Raw ids of the users, read when asked for; position = row."""
+        return self._ids("users", self.shape[0])
+
+    @cached_property
+    def items(self) -> pd.Index:
+        """Raw ids of the items, as `users`."""
+        return self._ids("items", self.shape[1])
+
+    def _ids(self, side: str, count: int) -> pd.Index:
+        file = IDS.format(side)
+        try:
+            check_file(self.path / file, self._manifest["files"][file], whole=True)
+            pyarrow, parquet = parquet_files("Reading the ids of a store")
+            with parquet.ParquetFile(self.path / file) as content:
+                ids = pd.Index(arrow_to_pandas(content.read(columns=["id"]).column("id"), is_id=True))
+            if len(ids) != count:
+                raise ValueError(f"{file} has {len(ids)} ids for {count} {side}")
+        except (ValueError, OSError, KeyError) as error:  # Arrow's errors are among them
+            raise InputError(f"the store {self.path} is damaged: {error}; prepare it again") from error
+        return ids
+
+    def interactions(self) -> Interactions:
+        """Read everything into memory.
+
+        Returns
+        -------
+        Interactions
+            With rows and columns in the store's order.
+        """
+        self.verify()
+        parts = [np.array(self.array(f"user_{name}")) for name in ("values", "indices", "indptr")]
+        moments = np.array(self.array("user_timestamps")) if self.has_timestamps else None
+        matrix = csr_array(tuple(parts), shape=self.shape, copy=False)
+        return Interactions(matrix, self.users, self.items, moments)
+
+    def mapped_interactions(self) -> Interactions:
+        """Verify everything, and take it as interactions whose matrix stays on disk.
+
+        Returns
+        -------
+        Interactions
+            Whose matrix and ids are mapped and read when they are used.
+        """
+        self.verify()
+        return _MappedInteractions(self)
+
+    def describe(self) -> Iterator[tuple[str, Any]]:
+        """Yield what people want to know of it, as (what, value).
+
+        Yields
+        ------
+        (str, object)
+        """
+        yield from (("users", self.shape[0]), ("items", self.shape[1]), ("pairs", self.nnz))
+        yield "shards", len(self.shards)
+        yield "bytes", sum(about["bytes"] for about in self._manifest["files"].values())
+        yield from self.source.items()
+
+    def __repr__(self) -> str:
+        (users, items), shards = self.shape, len(self.shards)
+        ending = "shard" if shards == 1 else "shards"
+        return f"Store({users} users x {items} items, {self.nnz} pairs, {shards} {ending})"
+
+
+class _MappedInteractions(Interactions):
+    """Interactions of a verified store: not checked again, since that would read everything into memory."""
+
+    def __init__(self, store: Store) -> None:
+        object.__setattr__(self, "_store", store)
+
+    _store: Store
+
+    @cached_property
+    def matrix(self) -> Any:
+        """The cells, memory-mapped."""
+        store = self._store
+        parts = tuple(store.array(f"user_{name}") for name in ("values", "indices", "indptr"))
+        matrix = csr_array(parts, shape=store.shape, copy=False)
+        matrix.has_canonical_format = True
+        return matrix
+
+    @property
+    def users(self) -> pd.Index:
+        """Raw ids, read when asked for."""
+        return self._store.users
+
+    @property
+    def items(self) -> pd.Index:
+        """Raw ids, read when asked for."""
+        return self._store.items
+
+    @cached_property
+    def timestamps(self) -> NDArray[Any] | None:
+        """Times, memory-mapped."""
+        return self._store.array("user_timestamps") if self._store.has_timestamps else None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._store.shape
+
+    @property
+    def nnz(self) -> int:
+        return self._store.nnz
