@@ -166,12 +166,6 @@ def background_scale(name: str, stored: StoredCells, config: WMFConfig) -> Float
     return np.asarray(scale / scale.mean())
 
 
-def cells_of_rows(problem: Problem, start: int, stop: int) -> LiteralCells:
-    """Make the literal confidence and preference of the stored cells of users start to stop - 1."""
-    side = problem.users
-    return literal_cells(problem.stored, side.row_background, side.column_background, (start, stop), problem.config)
-
-
 def literal_cells(
     stored: StoredCells, row_background: Floats, column_scale: Floats, rows: tuple[int, int], config: WMFConfig
 ) -> LiteralCells:
@@ -203,17 +197,39 @@ def weigh_rows(
     name: str, stored: StoredCells, row_scale: Floats, column_scale: Floats, config: WMFConfig
 ) -> WeightedRows:
     """Make the rows of the side of this name, of backgrounds of mean 1."""
-    dtype = config.factor_dtype
     row_background = config.unobserved_weight * row_scale
     stored, bare = _without_background(stored, row_background, column_scale)
-    matrix = stored.matrix
+    rows, total = weigh_cells(stored, row_background, column_scale, config, bare)
+    total += np.where(bare, 0.0, row_background * column_scale.sum())
+    rows = rows._replace(
+        background=np.where(bare, 0.0, row_background),
+        regularization=penalties(total, config.regularizations[SIDES.index(name)], config),
+    )
+    kernels.rows.survey_rows(rows, 0, len(total))
+    return WeightedRows(name, rows, row_background, column_scale)
+
+
+def weigh_cells(
+    stored: StoredCells,
+    row_background: Floats,
+    column_scale: Floats,
+    config: WMFConfig,
+    bare: NDArray[np.bool_] | None = None,
+) -> tuple[Any, Floats]:
+    """Make rows of cells alone, of unknown kind, no background and no penalty; and each row's total weight.
+
+    In `bare` rows the weight is the confidence itself. The totals are 0 where no penalty depends on them.
+    """
+    dtype, matrix = config.factor_dtype, stored.matrix
+    count = matrix.shape[0]
     weights, targets = _short_weights(stored, config), _short_targets(stored, config)
-    total = np.where(bare, 0.0, row_background * column_scale.sum())
+    total = np.zeros(count)
     if weights is None or targets is None or config.regularization_exponent > 0:
         full_weights = _Numbers(np.empty(matrix.nnz if weights is None else 0, dtype), 1, dtype.type(1))
         full_targets = _Numbers(np.empty(matrix.nnz if targets is None else 0, dtype), 1, dtype.type(0))
         scales = row_background, column_scale
-        total += _fill(stored, scales, bare, (full_weights.array, full_targets.array), config)
+        bare = np.zeros(count, dtype=bool) if bare is None else bare
+        total = _fill(stored, scales, bare, (full_weights.array, full_targets.array), config)
         weights, targets = weights or full_weights, targets or full_targets
     rows = kernels.rows.Rows(
         indptr=matrix.indptr.astype(np.int64),
@@ -224,12 +240,11 @@ def weigh_rows(
         targets=kernels.jit.read_only(targets.array),
         target_step=targets.step,
         follow=targets.coefficient,
-        kinds=np.empty(matrix.shape[0], np.uint8),
-        background=np.where(bare, 0.0, row_background),
-        regularization=_penalties(total, config.regularizations[SIDES.index(name)], config),
+        kinds=np.full(count, kernels.rows.PRIMAL, np.uint8),
+        background=np.zeros(count),
+        regularization=np.zeros(count),
     )
-    kernels.rows.survey_rows(rows, 0, matrix.shape[0])
-    return WeightedRows(name, rows, row_background, column_scale)
+    return rows, total
 
 
 def _without_background(
@@ -264,7 +279,7 @@ def _without_background(
     return StoredCells(pattern, confidence[kept]), chosen
 
 
-def _penalties(total: Floats, strength: float, config: WMFConfig) -> Floats:
+def penalties(total: Floats, strength: float, config: WMFConfig) -> Floats:
     """Penalty of each row of this total confidence."""
     with np.errstate(over="ignore"):
         penalty = strength * np.maximum(total, 0.0) ** config.regularization_exponent

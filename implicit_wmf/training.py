@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .confidence import SIDES, Problem, WeightedRows, cells_of_rows
+from .confidence import SIDES, Problem, StoredCells, WeightedRows, literal_cells
 from .config import WMFConfig
 from .errors import InputError
 from .row_plan import SidePlan
@@ -164,29 +164,38 @@ def half_sweep(
         rotate(*solved, vectors, config)
     failed = solve_side(side.rows, plan, kernels.jit.whole_tiles(fixed[1]), spectrum, solved[1], config.num_threads)
     if failed >= 0:
-        strength = config.regularizations[SIDES.index(side.name)]
-        raise InputError(
-            f"the factors of the {side.name} at position {failed} have no finite solution in {fixed[0].dtype}: raise "
-            f"regularization (now {strength:g} for {side.name}s), scale values and alpha to moderate sizes, or use "
-            f"dtype='float64'"
-        )
+        raise no_solution(side.name, failed, config)
     plan.learn()
+
+
+def no_solution(side: str, position: int, config: WMFConfig) -> InputError:
+    """Word that a row has no finite solution."""
+    strength = config.regularizations[SIDES.index(side)]
+    return InputError(
+        f"the factors of the {side} at position {position} have no finite solution in {config.factor_dtype}: raise "
+        f"regularization (now {strength:g} for {side}s), scale values and alpha to moderate sizes, or use "
+        f"dtype='float64'"
+    )
 
 
 def to_eigenbasis(
     fixed: Array, scale: NDArray[np.float64], num_threads: int | None
 ) -> tuple[Array, NDArray[np.float64]]:
     """Eigenvectors (as columns) and eigenvalues, padded to whole tiles, of the fixed side's Gram matrix."""
-    gram = gram_matrix(fixed, scale, num_threads)
+    return eigenbasis(gram_matrix(fixed, scale, num_threads), fixed.dtype)
+
+
+def eigenbasis(gram: NDArray[np.float64], dtype: np.dtype[Any]) -> tuple[Array, NDArray[np.float64]]:
+    """Eigenvectors of a Gram matrix of factors of this precision, and eigenvalues, as of `to_eigenbasis`."""
     if not np.isfinite(gram).all():
-        raise InputError(f"the factors overflow {fixed.dtype}: scale the values down, or use dtype='float64'")
+        raise InputError(f"the factors overflow {dtype}: scale the values down, or use dtype='float64'")
     spectrum, vectors = np.linalg.eigh(gram)
     # Directions that the fixed side does not span have eigenvalues of rounding size, of either sign. The rotated
     # factors are rounded too: less than this floor is noise. With a tiny regularization, rows solved without the floor
     # made the objective rise tenfold (test_loss_never_rises_with_little_regularization).
-    floored = np.maximum(spectrum, np.finfo(fixed.dtype).eps * spectrum[-1])
-    padding = kernels.jit.whole_tiles(fixed[:0]).shape[1] - spectrum.size
-    return vectors.astype(fixed.dtype), np.pad(floored, (0, padding), constant_values=-1)
+    floored = np.maximum(spectrum, np.finfo(dtype).eps * spectrum[-1])
+    padding = kernels.jit.whole_tiles(np.empty((0, spectrum.size), dtype)).shape[1] - spectrum.size
+    return vectors.astype(dtype), np.pad(floored, (0, padding), constant_values=-1)
 
 
 def gram_matrix(factors: Array, scale: NDArray[np.float64], num_threads: int | None) -> NDArray[np.float64]:
@@ -282,31 +291,49 @@ def compute_loss(problem: Problem, users: Array, items: Array, num_threads: int 
     a0 tr((sum a_i w_i w_i')(sum b_j h_j h_j')), from which the stored cells' share is taken off.
     """
     side = problem.users
-    bounds = balanced_bounds((side.row_sizes + 1.0) * users.shape[1] / 4)
+    stored, shared = sum_stored_cells(
+        problem.stored, side.row_background, side.column_background, (users, items), problem.config, num_threads
+    )
+    with single_threaded_blas():
+        user_gram = gram_matrix(users, side.row_background, num_threads)
+        item_gram = gram_matrix(items, side.column_background, num_threads)
+    rows, columns = problem.stored.matrix.shape
+    elsewhere = float(np.sum(user_gram * item_gram) - shared) if problem.stored.matrix.nnz < rows * columns else 0.0
+    return Loss(
+        stored=float(stored),
+        background=max(0.0, elsewhere),  # not the rounding of a difference
+        regularization=sum(
+            penalty(one.rows.regularization, factors) for one, factors in ((side, users), (problem.items, items))
+        ),
+    )
+
+
+def sum_stored_cells(
+    stored: StoredCells,
+    row_background: NDArray[np.float64],
+    column_scale: NDArray[np.float64],
+    factors: tuple[Array, Array],
+    config: WMFConfig,
+    num_threads: int | None,
+) -> NDArray[np.float64]:
+    """Sum confidence (preference - p)^2 and background p^2 over the stored cells, p the predictions; (2,) float64."""
+    users, items = factors
+    bounds = balanced_bounds((np.diff(stored.matrix.indptr) + 1.0) * users.shape[1] / 4)
     sums = np.zeros((len(bounds), 2))
 
     def add(block: int) -> None:
         start, stop = bounds[block]
-        cells = cells_of_rows(problem, start, stop)
+        cells = literal_cells(stored, row_background, column_scale, (start, stop), config)
         kernels.objective.sum_stored_cells(
             cells.indptr, cells.columns, cells.confidence, cells.preference, cells.background,
             kernels.jit.read_only(users[start:stop]), kernels.jit.read_only(items), sums[block],
         )  # fmt: skip
 
     run_blocks(add, len(bounds), num_threads)
-    with single_threaded_blas():
-        user_gram = gram_matrix(users, side.row_background, num_threads)
-        item_gram = gram_matrix(items, side.column_background, num_threads)
-    stored, shared = sums.sum(axis=0)
-    rows, columns = problem.stored.matrix.shape
-    elsewhere = float(np.sum(user_gram * item_gram) - shared) if problem.stored.matrix.nnz < rows * columns else 0.0
-    return Loss(
-        stored=float(stored),
-        background=max(0.0, elsewhere),  # not the rounding of a difference
-        regularization=_penalty(side, users) + _penalty(problem.items, items),
-    )
+    return np.asarray(sums.sum(axis=0))
 
 
-def _penalty(side: WeightedRows, factors: Array) -> float:
+def penalty(strengths: NDArray[np.float64], factors: Array) -> float:
+    """Sum lambda_i |w_i|^2 over the rows of factors."""
     squares = np.einsum("ik,ik->i", factors, factors, dtype=np.float64)
-    return float(side.rows.regularization @ squares)
+    return float(strengths @ squares)

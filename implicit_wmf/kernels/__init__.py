@@ -10,8 +10,8 @@ from importlib import import_module
 from types import ModuleType
 
 _MODULES = (
-    "cells", "cg", "gram", "jit", "kl", "linalg", "metrics", "negatives", "neighbours", "objective", "ranking",
-    "ranks", "rows", "selection", "simd", "solve",
+    "cells", "cg", "gram", "jit", "kl", "linalg", "metrics", "negatives", "neighbours", "objective", "parts",
+    "ranking", "ranks", "rows", "selection", "simd", "solve",
 )  # fmt: skip
 
 

@@ -26,15 +26,8 @@ def _four_weights(rows, cell):
 
 
 @inner
-def _start(rows, row, fixed, diagonal, vector, vectors):
-    """Residual = b - A vector and inverse = 1 / diag(A), in one pass over the cells, four at a time.
-
-    Returns whether the diagonal is positive, and vector' diag(A) vector.
-    """
-    inverse, residual = vectors.inverse, vectors.residual
-    for k in range(vector.size):
-        inverse[k] = diagonal[k]
-        residual[k] = -diagonal[k] * vector[k]
+def add_residual(rows, row, fixed, vector, residual, diagonal):
+    """Residual += Z' (targets - weights Z vector) and diagonal += diag(Z' weights Z), in one pass, four at a time."""
     begin, end = rows.indptr[row], rows.indptr[row + 1]
     whole = begin + (end - begin) // 4 * 4
     for cell in range(begin, whole, 4):
@@ -49,13 +42,26 @@ def _start(rows, row, fixed, diagonal, vector, vectors):
             target_of(rows, cell + 2, c) - c * r,
             target_of(rows, cell + 3, d) - d * s,
         )
-        simd.add_rows_and_squares(fixed, picks, errors, (a, b, c, d), residual, inverse)
+        simd.add_rows_and_squares(fixed, picks, errors, (a, b, c, d), residual, diagonal)
     for cell in range(whole, end):
         prefetch_ahead(rows, cell, fixed)
         pick = (rows.indices[cell],)
         (p,) = simd.dots(fixed, pick, vector)
         a = weight_of(rows, cell)
-        simd.add_rows_and_squares(fixed, pick, (target_of(rows, cell, a) - a * p,), (a,), residual, inverse)
+        simd.add_rows_and_squares(fixed, pick, (target_of(rows, cell, a) - a * p,), (a,), residual, diagonal)
+
+
+@inner
+def _start(rows, row, fixed, diagonal, vector, vectors):
+    """Residual = b - A vector and inverse = 1 / diag(A).
+
+    Returns whether the diagonal is positive, and vector' diag(A) vector.
+    """
+    inverse, residual = vectors.inverse, vectors.residual
+    for k in range(vector.size):
+        inverse[k] = diagonal[k]
+        residual[k] = -diagonal[k] * vector[k]
+    add_residual(rows, row, fixed, vector, residual, inverse)
     least, energy = inverse[0], fixed.dtype.type(0)
     for k in range(vector.size):
         least = min(least, inverse[k])
@@ -65,10 +71,8 @@ def _start(rows, row, fixed, diagonal, vector, vectors):
 
 
 @inner
-def _apply(rows, row, fixed, diagonal, vector, out):
-    """Out = A vector."""
-    for k in range(vector.size):
-        out[k] = diagonal[k] * vector[k]
+def add_product(rows, row, fixed, vector, out):
+    """Out += Z' weights Z vector."""
     begin, end = rows.indptr[row], rows.indptr[row + 1]
     whole = begin + (end - begin) // 4 * 4
     for cell in range(begin, whole, 4):
@@ -80,6 +84,14 @@ def _apply(rows, row, fixed, diagonal, vector, out):
         pick = (rows.indices[cell],)
         (p,) = simd.dots(fixed, pick, vector)
         simd.add_rows(fixed, pick, (weight_of(rows, cell) * p,), out)
+
+
+@inner
+def _apply(rows, row, fixed, diagonal, vector, out):
+    """Out = A vector."""
+    for k in range(vector.size):
+        out[k] = diagonal[k] * vector[k]
+    add_product(rows, row, fixed, vector, out)
 
 
 @inner

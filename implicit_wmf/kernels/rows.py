@@ -183,7 +183,7 @@ def all_finite(vector):
 
 
 @inner
-def _gather_cells(rows, begin, length, fixed, scratch):
+def gather_cells(rows, begin, length, fixed, scratch):
     """Copy a panel of the row's factors, plain and weighted, and add its share of b_i."""
     cells, weighted_cells, solution = scratch.cells, scratch.weighted_cells, scratch.solution
     for t in range(length):
@@ -209,7 +209,7 @@ def solve_primal(rows, row, fixed, scratch):
     clear(solution)
     for begin in range(rows.indptr[row], rows.indptr[row + 1], PANEL):
         length = min(PANEL, rows.indptr[row + 1] - begin)
-        _gather_cells(rows, begin, length, fixed, scratch)
+        gather_cells(rows, begin, length, fixed, scratch)
         add_products(scratch.weighted_cells, scratch.cells, factors, length, system)
     if not cholesky(system, factors):
         return False
