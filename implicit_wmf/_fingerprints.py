@@ -22,7 +22,7 @@ def model_digest(kind: str, state: SavedModel, items: str) -> str:
         arrays += [state.confidence.indptr, state.confidence.indices, state.confidence.data]
     arrays += [np.asarray(state.extra[name]) for name in sorted(state.extra)]
     weighting = getattr(state.config, "weighting", None)  # by it and the values, stored zeros are data or are not
-    return _digest(f"{kind} {weighting} {items}", *arrays)
+    return digest(f"{kind} {weighting} {items}", *arrays)
 
 
 def choice_digest(choice: Any) -> str | None:
@@ -30,10 +30,10 @@ def choice_digest(choice: Any) -> str | None:
     if choice is None:
         return None
     arrays = (choice.indptr, choice.indices) if sparse.issparse(choice) else (choice,)
-    return _digest("choice", *arrays)
+    return digest("choice", *arrays)
 
 
-def _digest(label: str, *arrays: NDArray[Any]) -> str:
+def digest(label: str, *arrays: NDArray[Any]) -> str:
     fingerprint = hashlib.sha256(label.encode())
     for array in arrays:
         fingerprint.update(f"{array.dtype.str} {array.shape}".encode())

@@ -1,61 +1,167 @@
-"""Folders that appear whole or not at all: written beside their place under a hidden name, then renamed."""
+"""Folders that appear whole or not at all: written beside their place under a hidden name, then put there in one step.
+
+Beside its place a folder has one of two names: ``.<name>.<letters>.tmp`` while it is written or removed, and, where a
+system cannot exchange two names at once, ``.<name>.<letters>.old`` for the moment between two renames.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import InputError
+
+# By system, the C library's function and its arguments: AT_FDCWD (-100) and RENAME_EXCHANGE (2), and RENAME_SWAP (2).
+_EXCHANGES: dict[str, tuple[str, Callable[[bytes, bytes], tuple[Any, ...]]]] = {
+    "linux": ("renameat2", lambda one, other: (-100, one, -100, other, 2)),
+    "darwin": ("renamex_np", lambda one, other: (one, other, 2)),
+}
 
 
 @contextmanager
 def writing_folder(target: Path) -> Iterator[Path]:
     """Give an empty folder to write to, which takes the place of `target` at the end, unless there was an error.
 
-    A folder that is there is moved aside and then removed: two folders cannot be exchanged in one step everywhere. If
-    the process is killed between the two renames, the old one is beside its place, named ``.<name>.<letters>.old``.
+    Whenever the process is killed, `current_folder` finds the former folder or the new one. What processes that were
+    killed left beside the place is removed.
 
     Raises
     ------
     InputError
         If nothing can be written there.
     """
-    folder = _beside(target, "tmp")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir()
-    except OSError as error:
-        raise InputError(f"cannot write to {target.parent} ({error.strerror}); choose another place") from error
-    try:
-        yield folder
-        if target.exists():
-            replace_folder(folder, target)
-        else:
-            folder.rename(target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with ExitStack() as locks:
+        folder = _new_folder(target, locks)
+        try:
+            yield folder
+            _sync(folder)
+            if target.exists():
+                replace_folder(folder, target)
+            else:
+                folder.rename(target)
+                _sync(target.parent)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    _remove_left_behind(target)
 
 
-def _beside(target: Path, suffix: str) -> Path:
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{suffix}")
+def check_can_write(target: Path) -> None:
+    """Raise what `writing_folder` would raise for this place, before long work; make the parent folder."""
+    with ExitStack() as locks:
+        _new_folder(target, locks).rmdir()
+
+
+def current_folder(target: Path) -> Path:
+    """Where to read what was written to `target`: there, or what a writer had moved aside when it was killed."""
+    if target.exists():
+        return target
+    try:
+        return max(_beside(target.resolve(), "old"), key=lambda one: one.stat().st_mtime_ns, default=target)
+    except (OSError, ValueError):  # gone meanwhile, or no name that a file can have
+        return target
 
 
 def replace_folder(folder: Path, target: Path) -> None:
-    """Put a folder in the place of another, which stays if that fails."""
-    old = _beside(target, "old")
+    """Put a folder in the place of another, which stays if that fails, and remove that."""
+    if _exchange(folder, target):
+        former = folder
+    else:
+        former = _new_name(target, "old")
+        try:
+            target.rename(former)
+            folder.rename(target)
+        except BaseException:
+            if former.exists() and not target.exists():
+                former.rename(target)
+            raise
+    _sync(target.parent)
+    with suppress(OSError):
+        remove_folder(former, target)
+
+
+def remove_folder(folder: Path, target: Path | None = None) -> None:
+    """Remove a folder, which was or is at `target`; no part of it is ever seen under its own name."""
+    rubbish = _new_name(target or folder, "tmp")
+    folder.rename(rubbish)
+    shutil.rmtree(rubbish, ignore_errors=True)
+
+
+def _new_name(target: Path, suffix: str) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{suffix}")
+
+
+def _beside(target: Path, suffix: str) -> list[Path]:
+    """Folders that writers of `target` made beside it."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.{suffix}")
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        names = [one.name for one in entries if pattern.fullmatch(one.name) and one.is_dir(follow_symlinks=False)]
+        return [target.with_name(name) for name in sorted(names)]
+    return []
+
+
+def _new_folder(target: Path, locks: ExitStack) -> Path:
+    """Make a folder to write to, and lock it, which tells other writers that it was not left behind."""
     try:
-        target.rename(old)
-        folder.rename(target)
-    except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = _new_name(target, "tmp")
+            folder.mkdir()
+            with suppress(FileNotFoundError):
+                _lock(folder, locks, wait=True)
+            if folder.exists():  # else another writer removed it before it was locked
+                return folder
+    except OSError as error:
+        raise InputError(f"cannot write to {target.parent} ({error.strerror}); choose another place") from error
+
+
+def _lock(folder: Path, locks: ExitStack, *, wait: bool = False) -> bool:
+    """Lock a folder for as long as `locks` is open, or the process lives; False if that cannot be done."""
+    try:
+        import fcntl
+    except ImportError:  # Windows; nothing is held to be left behind there
+        return False
+    descriptor = os.open(folder, os.O_RDONLY)
+    locks.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # locked by another, or of a file system without locks
+        return False
+    return True
+
+
+def _remove_left_behind(target: Path) -> None:
+    for suffix in ("old", "tmp"):
+        for folder in _beside(target, suffix):
+            with ExitStack() as locks, suppress(OSError):
+                if _lock(folder, locks):
+                    remove_folder(folder, target)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where the system or the file system does not do that."""
+    if sys.platform not in _EXCHANGES:
+        return False
+    name, arguments = _EXCHANGES[sys.platform]
+    call = getattr(ctypes.CDLL(None), name, None)  # older C libraries lack it
+    return call is not None and call(*arguments(os.fsencode(one), os.fsencode(other))) == 0
+
+
+def _sync(folder: Path) -> None:
+    """Write a folder's entries through to the disk, where folders can be opened and file systems do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

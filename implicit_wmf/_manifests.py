@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ._folders import write_bytes
+from ._folders import current_folder, write_bytes
 from .errors import InputError
 
 Manifest = dict[str, Any]
@@ -21,6 +22,27 @@ def is_manifest(path: Path, kind: str) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(manifest, dict) and manifest.get("format") == kind
+
+
+def check_target(path: str | os.PathLike[str], name: str, kind: str, called: str) -> Path:
+    """Resolve links, and refuse to replace anything but a folder of this format and nothing else.
+
+    Raises
+    ------
+    InputError
+        If something else is there, or in the folder; names it.
+    """
+    target = Path(path).resolve()
+    folder = current_folder(target)
+    if not folder.exists():
+        return target
+    if not is_manifest(folder / name, kind):
+        raise InputError(f"{folder} exists and is not a {called}; it was left alone. Choose another path")
+    files = json.loads((folder / name).read_text(encoding="utf-8")).get("files")
+    others = sorted(set(os.listdir(folder)) - set(files if isinstance(files, dict) else ()) - {name})
+    if others:
+        raise InputError(f"{folder} is a {called} but also holds {others[0]!r}; move that away or save elsewhere")
+    return target
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

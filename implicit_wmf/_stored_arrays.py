@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,47 @@ from numpy.typing import NDArray
 from ._folders import writing_file
 
 _CHUNK = 1 << 22
+_PIECE = 1 << 26  # bytes of an array that are written at a time
 HEAD = 256  # bytes of a file that hold its .npy header, checked even where the rest is left on disk
 
 
 def write_array(path: Path, array: NDArray[Any]) -> dict[str, int]:
-    """Write an array; return what `read_array` wants to know about the file."""
+    """Write an array; return what `read_array` wants to know about the file.
+
+    Of a memory-mapped array no more than a piece is in memory at a time.
+    """
+    whole = np.ascontiguousarray(array)
+    content = whole.reshape(-1).view(np.uint8)
+    release = _releaser(whole)
     with writing_file(path) as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(whole))
+        for start in range(0, content.size, _PIECE):
+            piece = content[start : start + _PIECE]
+            file.write(piece.data)
+            if release is not None:
+                release(piece)
     return describe_file(path)
+
+
+def _releaser(array: NDArray[Any]) -> Callable[[NDArray[Any]], None] | None:
+    """How to let go of pages of a mapped file that were read; None for other arrays.
+
+    What was written to a private copy of a file (mode "c") is in its pages alone, so these stay.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and not isinstance(owner.base, mmap.mmap):
+        owner = owner.base
+    if not hasattr(mmap, "MADV_DONTNEED") or getattr(owner, "mode", "c") == "c":
+        return None
+    pages = owner.base
+    first = np.frombuffer(pages, np.uint8).ctypes.data
+
+    def release(piece: NDArray[Any]) -> None:
+        start = piece.ctypes.data - first
+        aligned = start - start % mmap.PAGESIZE
+        pages.madvise(mmap.MADV_DONTNEED, aligned, start + piece.nbytes - aligned)
+
+    return release
 
 
 def describe_file(path: Path) -> dict[str, int]:

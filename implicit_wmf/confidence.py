@@ -5,7 +5,7 @@ Confidence is ``C_ij = a0 a_i b_j + weight_ij``: the separable background plus t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from ._cells import place_of
 from ._csr import rows_of_cells
 from .config import WMFConfig
 from .errors import InputError
+from .threads import run_blocks
 from .weightings import BACKGROUNDS, WEIGHTINGS, Floats
 
 SIDES = ("user", "item")
@@ -151,10 +152,15 @@ def _join(preference: csr_array, confidence: csr_array) -> StoredCells:
 
 def background_scale(name: str, stored: StoredCells, config: WMFConfig) -> Floats:
     """Background factor of each row, of mean 1 so that a0 keeps its meaning; (rows,) float64."""
+    return scale_rows(name, stored.activity, stored.matrix.shape, config)
+
+
+def scale_rows(name: str, activity: Callable[[], Floats], shape: tuple[int, int], config: WMFConfig) -> Floats:
+    """Make what `background_scale` does from the number of positive cells of each row."""
     scheme = getattr(config, name)
-    rows, columns = stored.matrix.shape
+    rows, columns = shape
     if scheme is None or isinstance(scheme, str):
-        scale = BACKGROUNDS[name][scheme or "uniform"](stored.activity(), columns, config)
+        scale = BACKGROUNDS[name][scheme or "uniform"](activity(), columns, config)
     else:
         scale = np.array(scheme, dtype=np.float64)
         if scale.shape != (rows,):
@@ -194,17 +200,22 @@ class _Numbers(NamedTuple):
 
 
 def weigh_rows(
-    name: str, stored: StoredCells, row_scale: Floats, column_scale: Floats, config: WMFConfig
+    name: str,
+    stored: StoredCells,
+    row_scale: Floats,
+    column_scale: Floats,
+    config: WMFConfig,
+    regularization: Floats | None = None,
 ) -> WeightedRows:
-    """Make the rows of the side of this name, of backgrounds of mean 1."""
+    """Make the rows of the side of this name, of backgrounds of mean 1; penalties that are known are taken as given."""
     row_background = config.unobserved_weight * row_scale
     stored, bare = _without_background(stored, row_background, column_scale)
-    rows, total = weigh_cells(stored, row_background, column_scale, config, bare)
-    total += np.where(bare, 0.0, row_background * column_scale.sum())
-    rows = rows._replace(
-        background=np.where(bare, 0.0, row_background),
-        regularization=penalties(total, config.regularizations[SIDES.index(name)], config),
-    )
+    totals = regularization is None and config.regularization_exponent > 0
+    rows, total = weigh_cells(stored, row_background, column_scale, config, bare, totals=totals)
+    if regularization is None:
+        total += np.where(bare, 0.0, row_background * column_scale.sum())
+        regularization = penalties(total, config.regularizations[SIDES.index(name)], config)
+    rows = rows._replace(background=np.where(bare, 0.0, row_background), regularization=regularization)
     kernels.rows.survey_rows(rows, 0, len(total))
     return WeightedRows(name, rows, row_background, column_scale)
 
@@ -215,16 +226,18 @@ def weigh_cells(
     column_scale: Floats,
     config: WMFConfig,
     bare: NDArray[np.bool_] | None = None,
+    *,
+    totals: bool = False,
 ) -> tuple[Any, Floats]:
     """Make rows of cells alone, of unknown kind, no background and no penalty; and each row's total weight.
 
-    In `bare` rows the weight is the confidence itself. The totals are 0 where no penalty depends on them.
+    In `bare` rows the weight is the confidence itself. The totals are 0 if they are not asked for.
     """
     dtype, matrix = config.factor_dtype, stored.matrix
     count = matrix.shape[0]
     weights, targets = _short_weights(stored, config), _short_targets(stored, config)
     total = np.zeros(count)
-    if weights is None or targets is None or config.regularization_exponent > 0:
+    if weights is None or targets is None or totals:
         full_weights = _Numbers(np.empty(matrix.nnz if weights is None else 0, dtype), 1, dtype.type(1))
         full_targets = _Numbers(np.empty(matrix.nnz if targets is None else 0, dtype), 1, dtype.type(0))
         scales = row_background, column_scale
@@ -341,9 +354,11 @@ def _fill(
 
     `scales` are the backgrounds of rows and columns; in `bare` rows the weight is the confidence itself.
     """
-    weights, targets = arrays
     totals = np.empty(stored.matrix.shape[0])
-    for start, stop in _chunks(stored.matrix.indptr):
+    chunks = list(_chunks(stored.matrix.indptr))
+
+    def fill(chunk: int) -> None:
+        start, stop = chunks[chunk]
         with np.errstate(over="ignore", invalid="ignore"):
             cells = literal_cells(stored, *scales, (start, stop), config)
             row_of_cell = rows_of_cells(cells.indptr)
@@ -351,9 +366,11 @@ def _fill(
             target = cells.confidence * cells.preference
         totals[start:stop] = np.bincount(row_of_cell, weight, stop - start)
         span = slice(stored.matrix.indptr[start], stored.matrix.indptr[stop])
-        for array, numbers in ((weights, weight), (targets, target)):
+        for array, numbers in zip(arrays, (weight, target), strict=True):
             if array.size:
                 array[span] = _to_dtype(numbers, cells, config.factor_dtype, stored, span.start)
+
+    run_blocks(fill, len(chunks), config.num_threads)
     return totals
 
 

@@ -6,15 +6,16 @@ import copy
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from . import _history, kernels
+from ._bars import Bar
 from .ann import Exporting
 from .batch import BatchRecommending
+from .checkpoints import Checkpoint
 from .configured import ConfigT, Configured
 from .errors import InputError, NotFittedError
 from .interactions import Interactions
@@ -25,6 +26,13 @@ from .threads import single_threaded_blas, thread_limit
 from .validation import Watch
 
 Array = NDArray[Any]
+
+
+class _Followed(NamedTuple):
+    """How far a fit is; in one object, so that no interruption comes between its parts."""
+
+    history: list[Any]
+    reached: Any
 
 
 class FactorModel(Configured[ConfigT], BatchRecommending, Scoring, Similar, Exporting):
@@ -46,38 +54,52 @@ class FactorModel(Configured[ConfigT], BatchRecommending, Scoring, Similar, Expo
         *,
         total: int,
         progress: bool | None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """Take in (history record, what was reached) after each epoch until `watch` ends it, with a bar on stderr.
 
-        `keep` makes a fitted model of what was reached (`start` before any epoch) and of the history. After Ctrl-C the
-        best epoch so far is kept, which without validation is the last whole one.
+        `keep` makes a fitted model of what was reached (`start` before any epoch) and of the history. After Ctrl-C, or
+        where a handler of signals exits, the best epoch so far is kept, which without validation is the last whole one.
+        With a `checkpoint` what was reached is a NamedTuple of arrays, and `epochs` and `start` go on from what it had.
         """
-        history: list[Any] = []
-        reached = start
+        disk = checkpoint or Checkpoint()
+        at = _Followed(disk.history, start)
         disable = None if progress is None else not progress
 
         def view() -> Any:
-            return self._view(keep(reached, list(history)))
+            return self._view(keep(at.reached, list(at.history)))
+
+        def best() -> Any:
+            return watch.best(at.history, at.reached)
 
         # held throughout: to find the BLAS libraries takes 2 ms, as long as an epoch of small data
         limits = thread_limit(getattr(self.config, "num_threads", None)), single_threaded_blas()
-        with limits[0], limits[1], tqdm(total=total, disable=disable, desc="fit", unit="epoch") as bar:
+        bar = Bar(total=total, initial=len(at.history), disable=disable, desc="fit", unit="epoch")
+        with limits[0], limits[1], disk.ending_on_sigterm(), bar:
             try:
                 watch.rehearse(view)
-                for record, latest in epochs:
-                    reached = latest
-                    history.append(record)
-                    ended = watch.ends(history, reached, view, last=record.epoch == total)
-                    bar.set_postfix(_history.progress(history), refresh=False)
+                ended = watch.take_up(*at, disk.best, view)
+                for record, latest in () if ended else epochs:
+                    at = _Followed([*at.history, record], latest)
+                    last = record.epoch == total
+                    # before what an epoch that ends the fit is measured for: a fit that goes on would not measure it
+                    watch.measure_due(*at, view)
+                    disk.after_epoch(*at, best(), last=last)
+                    ended = watch.ends(*at, view, last=last)
+                    bar.set_postfix(_history.progress(at.history), refresh=False)
                     bar.update()
                     if ended:
+                        disk.write(*at, best())
                         break
-                watch.finish(history, reached, view)
-            except KeyboardInterrupt:
-                if history:
-                    self._fitted = keep(watch.best(history, reached), history)
+                watch.finish(*at, view)
+            except (KeyboardInterrupt, SystemExit):
+                if at.history:
+                    try:
+                        disk.write(*at, best())  # first: to keep what was reached may take a while
+                    finally:
+                        self._fitted = keep(best(), at.history)
                 raise
-            self._fitted = keep(watch.best(history, reached), history)
+            self._fitted = keep(best(), at.history)
 
     def _view(self, state: SavedModel) -> Self:
         """Make a model of the same class that reads a state and cannot write to it."""

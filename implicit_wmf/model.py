@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
 from numpy.typing import ArrayLike
 
+from ._questions import fit_question
+from .checkpoints import Checkpoint
 from .confidence import weigh
 from .config import WMFConfig
 from .errors import InputError
@@ -14,9 +17,11 @@ from .explaining import Explaining
 from .factor_model import check_data_shape
 from .folding import as_confidence
 from .growing import Growing
+from .in_memory import InMemory
 from .interactions import as_interactions
-from .persistence import SavedModel
-from .training import EpochRecord, compute_loss, epochs, initial_factors
+from .sharded import OutOfCore
+from .store import Store
+from .training import EpochRecord, compute_loss
 from .validation import Callback, Removes, Watch
 
 
@@ -157,14 +162,19 @@ class WMF(Explaining, Growing):
         callback: Callback | None = None,
         track_loss: bool = True,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 1,
+        resume: bool = False,
+        memory_limit: int | str | None = None,
     ) -> WMF:
-        """Fit the factors, starting afresh.
+        """Fit the factors, starting afresh unless told to `resume`.
 
         Parameters
         ----------
-        data : Interactions, scipy sparse matrix or array, or dense 2-D array
+        data : Interactions, scipy sparse matrix or array, dense 2-D array, or Store
             Counts, users x items; with `confidence` preferences, any real numbers. Zeros of a dense array are not
-            stored.
+            stored. A :class:`implicit_wmf.store.Store` is fitted shard by shard in bounded memory: users are solved
+            exactly, items by passes over all shards, and the users' factors stay in a file.
         confidence : Interactions, scipy sparse matrix or array, or dense 2-D array; optional
             Confidences >= 0 of the shape of `data`, in place of those that `weighting` makes from counts. Every cell of
             a dense array counts. Of two sparse ones the patterns may differ: a cell stored here only has preference 0,
@@ -195,6 +205,19 @@ class WMF(Explaining, Growing):
             Compute the objective after each epoch (one more pass over the stored cells).
         progress : bool, optional
             Show a bar over the epochs on stderr; by default only on a terminal.
+        checkpoint : path-like, optional
+            Folder to write all that is needed to go on to, after every so many epochs, after the last one, and on
+            Ctrl-C and SIGTERM. It appears whole or not at all, and the one before stays until it is complete. It is
+            left there when the fit ends, because the model is not saved yet: remove it then.
+        every : int
+            Write a checkpoint after every so many epochs.
+        resume : bool
+            Go on from the checkpoint, if there is one, else start afresh; without it a checkpoint that is there is
+            refused. The result has the same bits as that of a fit that was not interrupted. Data, confidence,
+            validation, metric, validate_every and hyper-parameters must be those of the checkpoint; only `num_threads`
+            and `iterations`, the epochs to be done in all, may differ, so that more of them continue a fit that had
+            ended. A generator as `random_state` is not drawn from again, `time_budget` counts anew, and `callback` is
+            called for the epochs that follow.
 
         Returns
         -------
@@ -206,6 +229,13 @@ class WMF(Explaining, Growing):
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the model then holds the last whole epoch's factors, with
             validation the best epoch's so far, or what it held before if there was none.
+        SystemExit
+            On SIGTERM likewise, with exit code 143, in a fit with a checkpoint in the main thread of a program that has
+            no handler of its own.
+        InputError
+            For what cannot be used, a checkpoint that is there without `resume`, that is damaged or of another fit
+            (says which file, or what differs), and one that cannot be written; for a store that is damaged, and a
+            `memory_limit` that cannot be kept, with what is needed.
 
         Examples
         --------
@@ -217,23 +247,42 @@ class WMF(Explaining, Growing):
         >>> len(model.history), model.best_epoch
         (4, 2)
         """
-        interactions, config = as_interactions(data), self.config.snapshot()
-        weights = None if confidence is None else as_confidence(confidence, interactions)
+        disk = Checkpoint(checkpoint, every=every, resume=resume)
+        config = self.config.snapshot()
+        weights, job = self._job(data, confidence, config, memory_limit)
         watch = Watch(
-            interactions, validation=validation, metric=metric, patience=patience, validate_every=validate_every,
+            job.interactions, validation=validation, metric=metric, patience=patience, validate_every=validate_every,
             time_budget=time_budget, callback=callback, removes=Removes(weights, zeros=config.zeros_remove),
         )  # fmt: skip
-        problem = weigh(interactions.matrix, config, weights)
-        start = initial_factors(interactions.shape, config)
+        resumed = disk.take_up(
+            lambda: fit_question(config, job.question(), weights, watch),
+            config.iterations,
+            job.outline(),
+            EpochRecord,
+        )
+        start = resumed or job.start()
         self._follow(
-            epochs(problem, start, track_loss=track_loss),
+            job.epochs(start, done=len(disk.history), track_loss=track_loss),
             start,
-            lambda reached, history: SavedModel(config, reached[0], reached[1], interactions, history, weights),
+            job.keep,
             watch,
             total=config.iterations,
             progress=progress,
+            checkpoint=disk,
         )
         return self
+
+    def _job(self, data: Any, confidence: Any, config: WMFConfig, memory_limit: int | str | None) -> tuple[Any, Any]:
+        """Take in what is fitted; returns canonical confidences, or None, and an InMemory or OutOfCore."""
+        if isinstance(data, Store):
+            if confidence is not None:
+                raise InputError("confidence: a store has counts, which weighting turns into confidences; leave it out")
+            return None, OutOfCore(data, config, memory_limit)
+        if memory_limit is not None:
+            raise InputError(f"memory_limit is {memory_limit!r}, which has no effect on data in memory; leave it out")
+        interactions = as_interactions(data)
+        weights = None if confidence is None else as_confidence(confidence, interactions)
+        return weights, InMemory(interactions, config, weights)
 
     def loss(self, data: Any = None, *, confidence: Any = None) -> float:
         """Compute the objective of `data` (by default the fitted data) at the fitted factors.

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -18,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ._folders import writing_folder
-from ._manifests import is_manifest, read_manifest, write_manifest
+from ._folders import check_can_write, current_folder, writing_folder
+from ._manifests import check_target, is_manifest, read_manifest, write_manifest
 from ._stored_arrays import read_array, write_array
 from ._stored_ids import Arrays, pack_ids, unpack_ids
 from .errors import InputError
@@ -31,6 +30,7 @@ FORMAT_VERSION = 2
 # Version 1 has models of one class only, without confidences, and fewer hyper-parameters, which had the defaults.
 READABLE_VERSIONS = (1, 2)
 MANIFEST = "model.json"
+CALLED = "saved model"
 
 _EXTRA = "extra_"
 _PARTS = ("values", "indices", "indptr")  # of a matrix, in scipy's order
@@ -69,32 +69,15 @@ class SavedModel:
 
 def is_model(path: PathLike) -> bool:
     """Whether a saved model of this library, of any version, whole or damaged, is there."""
-    return is_manifest(Path(path) / MANIFEST, FORMAT)
+    return is_manifest(current_folder(Path(path)) / MANIFEST, FORMAT)
 
 
 def check_can_save(path: PathLike, interactions: Interactions) -> None:
     """Raise what `save_model` would raise for this place and these ids, before a long fit; make the parent folder."""
-    target = _check_target(path)
+    target = check_target(path, MANIFEST, FORMAT, CALLED)
     for name in ("users", "items"):
         pack_ids(name, getattr(interactions, name))
-    trial = target.with_name(f".{target.name}.trial")
-    with writing_folder(trial):
-        pass
-    trial.rmdir()
-
-
-def _check_target(path: PathLike) -> Path:
-    """Resolve links, and refuse to replace anything that `save_model` did not write."""
-    target = Path(path).resolve()
-    if not target.exists():
-        return target
-    if not is_model(target):
-        raise InputError(f"{target} exists and is not a saved model; it was left alone. Choose another path")
-    known = set(json.loads((target / MANIFEST).read_text(encoding="utf-8")).get("files", ())) | {MANIFEST}
-    others = sorted(set(os.listdir(target)) - known)
-    if others:
-        raise InputError(f"{target} is a saved model but also holds {others[0]!r}; move that away or save elsewhere")
-    return target
+    check_can_write(target)
 
 
 def save_model(path: PathLike, kind: ModelKind, model: SavedModel) -> None:
@@ -105,7 +88,7 @@ def save_model(path: PathLike, kind: ModelKind, model: SavedModel) -> None:
     InputError
         If the place cannot be written, something else than a model is there, or an id cannot be stored.
     """
-    target = _check_target(path)
+    target = check_target(path, MANIFEST, FORMAT, CALLED)
     arrays, ids = _arrays(model)
     config = _config_to_json(model.config, arrays)
     with writing_folder(target) as folder:
@@ -116,7 +99,7 @@ def save_model(path: PathLike, kind: ModelKind, model: SavedModel) -> None:
             "model": kind.name,
             "config": config,
             "ids": ids,
-            "history": [_to_json(asdict(record)) for record in model.history],
+            "history": history_to_json(model.history),
             "files": files,
         }
         write_manifest(folder / MANIFEST, manifest)
@@ -152,6 +135,16 @@ def _config_to_json(config: Config, arrays: Arrays) -> dict[str, Any]:
     return values
 
 
+def history_to_json(history: list[Any]) -> list[Any]:
+    """Write records of epochs as JSON, every number exactly."""
+    return [_to_json(asdict(record)) for record in history]
+
+
+def history_from_json(records: list[Any], record_type: type[Any]) -> list[Any]:
+    """Undo :func:`history_to_json`."""
+    return [record_type(**{name: _from_json(name, value) for name, value in record.items()}) for record in records]
+
+
 def _to_json(value: Any) -> Any:
     """Numbers as they are; JSON has no NaN, which becomes null, and no infinity, which becomes text."""
     if isinstance(value, dict):
@@ -161,11 +154,17 @@ def _to_json(value: Any) -> Any:
     return value if math.isfinite(value) else str(value)
 
 
-def _from_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _from_json(number) for name, number in value.items()}
+def _from_json(name: str, value: Any) -> Any:
+    if name == "validation":
+        return {metric: _number_from_json(number) for metric, number in value.items()}
+    return _number_from_json(value)
+
+
+def _number_from_json(value: Any) -> Any:
     if value is None:
         return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"its history has {value!r} in the place of a number")
     return float(value) if isinstance(value, str) else value
 
 
@@ -180,8 +179,8 @@ def load_model(path: PathLike, kind: ModelKind, *, mmap: bool = False) -> SavedM
     InputError
         If the folder is not a model, is of another class or format version, or is damaged; says what is wrong.
     """
-    folder = Path(path)
-    manifest = read_manifest(folder, MANIFEST, FORMAT, READABLE_VERSIONS, "saved model")
+    folder = current_folder(Path(path))
+    manifest = read_manifest(folder, MANIFEST, FORMAT, READABLE_VERSIONS, CALLED)
     name = manifest.get("model", "WMF")
     if name != kind.name:
         raise InputError(f"the saved model {folder} is a {name}, not a {kind.name}: load it with {name}.load")
@@ -192,7 +191,7 @@ def load_model(path: PathLike, kind: ModelKind, *, mmap: bool = False) -> SavedM
         }
         config = _config_from_json(manifest["config"], kind.config_type, arrays, manifest["format_version"])
         interactions = _interactions(manifest["ids"], arrays)
-        history = [kind.record_type(**_from_json(record)) for record in manifest["history"]]
+        history = history_from_json(manifest["history"], kind.record_type)
         extra = {file[len(_EXTRA) : -4]: array for file, array in arrays.items() if file.startswith(_EXTRA)}
         model = SavedModel(
             config, *_factors(arrays, config, interactions), interactions, history, _confidence(arrays, interactions),

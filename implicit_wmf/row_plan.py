@@ -29,6 +29,8 @@ _FIRST_GUESS = 2.0  # steps a row, before any were counted
 _BEGIN = 1.2
 _TILE = 16
 _GROUPS = 33  # of rows by the binary logarithm of their number of cells
+LEARNED = _GROUPS + 1  # numbers that a plan learns
+NOTHING_LEARNED: Floats = np.zeros(0)
 
 
 def exact_cost(cells: NDArray[Any], width: int, dual: NDArray[np.bool_]) -> Floats:
@@ -51,6 +53,18 @@ def step_cost(cells: NDArray[Any], width: int) -> Floats:
 class SidePlan:
     """The plan for one side's rows, and what came of it.
 
+    Parameters
+    ----------
+    row_sizes : (rows,) int64 array
+        Stored cells of each row.
+    kinds : (rows,) uint8 array
+        Of kernels.rows.
+    factors : int
+    dtype : dtype of the factors
+    solver, cg_steps : as for WMF
+    learned : (LEARNED,) or (0,) float64 array
+        What a plan of the same rows had learned, whose choices this one goes on making; empty for a new beginning.
+
     Attributes
     ----------
     steps : (rows,) uint16 array
@@ -72,6 +86,7 @@ class SidePlan:
         *,
         solver: str = "exact",
         cg_steps: int = 0,
+        learned: Floats = NOTHING_LEARNED,
     ) -> None:
         self._solver, self._cg_steps = solver, float(cg_steps)
         # costs depend on the number of cells and the kind alone, of which there are few different pairs
@@ -85,8 +100,8 @@ class SidePlan:
         width = -(-factors // tile) * tile
         self._exact_cost = exact_cost(sizes, width, kind == kernels.rows.ANY)
         self._step_cost = step_cost(sizes, width)
-        self._expected = np.full(_GROUPS, _FIRST_GUESS)
-        self._sweeps = 0
+        self._expected = learned[1:].copy() if learned.size else np.full(_GROUPS, _FIRST_GUESS)
+        self._sweeps = int(learned[0]) if learned.size else 0
         self.exact, self.mean_steps = 1.0, 0.0
         self._prepare()
 
@@ -134,3 +149,7 @@ class SidePlan:
         self.mean_steps = taken / by_steps if by_steps else 0.0
         self._sweeps += 1
         self._prepare()
+
+    def learned(self) -> Floats:
+        """Return what choices rest on, (LEARNED,): the number of sweeps, and the steps that rows of a size took."""
+        return np.concatenate([[self._sweeps], self._expected])

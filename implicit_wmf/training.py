@@ -8,9 +8,9 @@ system that all rows share diagonal (see :mod:`implicit_wmf.kernels.rows`). Noth
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from . import kernels
 from .confidence import SIDES, Problem, StoredCells, WeightedRows, literal_cells
 from .config import WMFConfig
 from .errors import InputError
-from .row_plan import SidePlan
+from .row_plan import LEARNED, NOTHING_LEARNED, SidePlan
 from .threads import run_blocks, single_threaded_blas
 
 Array = NDArray[Any]
@@ -97,32 +97,68 @@ class Starting(Protocol):
 
 def initial_factors(shape: tuple[int, int], config: Starting) -> tuple[Array, Array]:
     """Draw normal starting factors of standard deviation init_scale / sqrt(d), users first."""
+    draw = _draws(config)
+    users, items = (kernels.jit.aligned((count, config.factors), config.factor_dtype) for count in shape)
+    return draw(users), draw(items)
+
+
+def initial_item_factors(shape: tuple[int, int], config: Starting) -> Array:
+    """Draw the items' factors of `initial_factors` without holding the users'."""
+    users, items = shape
+    draw = _draws(config)
+    passed_over = np.empty((min(users, BLAS_ROWS), config.factors), config.factor_dtype)
+    for start in range(0, users, BLAS_ROWS):
+        draw(passed_over[: users - start])
+    return draw(kernels.jit.aligned((items, config.factors), config.factor_dtype))
+
+
+def _draws(config: Starting) -> Callable[[Array], Array]:
+    """Make a function that fills arrays with the random numbers that follow."""
     generator = np.random.default_rng(config.random_state)
     dtype = config.factor_dtype
     with np.errstate(over="ignore"):
         scale = dtype.type(config.init_scale / np.sqrt(config.factors))
     if not np.isfinite(scale) or scale == 0:
         raise InputError(f"init_scale is {config.init_scale:g}, which {dtype} cannot hold divided by sqrt(factors)")
-    users, items = (kernels.jit.aligned((count, config.factors), dtype) for count in shape)
-    for factors in (users, items):
+
+    def draw(factors: Array) -> Array:
         generator.standard_normal(dtype=dtype.type, out=factors)
         factors *= scale
-    return users, items
+        return factors
+
+    return draw
+
+
+class Reached(NamedTuple):
+    """What an epoch came to, and all that the next one begins with."""
+
+    user_factors: Array  # (users, d)
+    item_factors: Array  # (items, d)
+    user_steps: NDArray[np.float64] = NOTHING_LEARNED  # what the plans of both sides learned
+    item_steps: NDArray[np.float64] = NOTHING_LEARNED
+
+
+def outline(shape: tuple[int, int], config: WMFConfig) -> Reached:
+    """Make arrays of the shapes and dtypes of what an epoch reaches, without their memory."""
+    zero = config.factor_dtype.type(0)
+    factors = [np.broadcast_to(zero, (count, config.factors)) for count in shape]
+    return Reached(*factors, *2 * [np.broadcast_to(0.0, (LEARNED,))])
 
 
 def epochs(
-    problem: Problem, start: tuple[Array, Array], *, track_loss: bool = True
-) -> Iterator[tuple[EpochRecord, tuple[Array, Array]]]:
-    """Yield (record, (user factors, item factors)) after each epoch.
+    problem: Problem, start: tuple[Array, Array] | Reached, *, done: int = 0, track_loss: bool = True
+) -> Iterator[tuple[EpochRecord, Reached]]:
+    """Yield (record, what was reached) after each epoch, from `start`, which so many epochs have reached, on.
 
     The arrays of the last yield stay as they are while the next epoch runs, so a caller that is interrupted holds the
-    last whole epoch; the one after that reuses them.
+    last whole epoch; the one after that reuses them, `start` too.
     """
     config = problem.config
-    users, items = start
-    spare_users, spare_items = (kernels.jit.aligned(factors.shape, factors.dtype) for factors in start)
-    user_plan, item_plan = (make_plan(side, config) for side in (problem.users, problem.items))
-    for epoch in range(1, config.iterations + 1):
+    users, items, *learned = Reached(*start)
+    spare_users, spare_items = (kernels.jit.aligned(factors.shape, factors.dtype) for factors in (users, items))
+    sides = zip((problem.users, problem.items), learned, strict=True)
+    user_plan, item_plan = (make_plan(side, config, before) for side, before in sides)
+    for epoch in range(done + 1, config.iterations + 1):
         began = time.perf_counter()
         with single_threaded_blas():
             half_sweep(problem.users, (items, spare_items), (users, spare_users), config, user_plan)
@@ -135,14 +171,14 @@ def epochs(
             epoch, loss.total, loss.stored, loss.background, loss.regularization, seconds,
             user_plan.exact, item_plan.exact, user_plan.mean_steps, item_plan.mean_steps,
         )  # fmt: skip
-        yield record, (users, items)
+        yield record, Reached(users, items, user_plan.learned(), item_plan.learned())
 
 
-def make_plan(side: WeightedRows, config: WMFConfig) -> SidePlan:
+def make_plan(side: WeightedRows, config: WMFConfig, learned: NDArray[np.float64] = NOTHING_LEARNED) -> SidePlan:
     """Plan how a side's rows are solved."""
     return SidePlan(
         side.row_sizes, side.rows.kinds, config.factors, config.factor_dtype,
-        solver=config.solver, cg_steps=config.cg_steps,
+        solver=config.solver, cg_steps=config.cg_steps, learned=learned,
     )  # fmt: skip
 
 
@@ -272,7 +308,7 @@ def solve_side(
 def balanced_bounds(work: NDArray[np.float64]) -> Bounds:
     """Cut the rows into ranges of about equal work (nanoseconds, roughly), the heaviest range first."""
     total = np.cumsum(work)
-    count = int(max(_MIN_BLOCKS, total[-1] // _BLOCK_WORK))
+    count = int(max(_MIN_BLOCKS, min(total[-1] // _BLOCK_WORK, work.size)))
     cuts = np.searchsorted(total, np.linspace(0, total[-1], count + 1)[1:-1], side="left") + 1
     edges = np.unique(np.concatenate([[0], np.minimum(cuts, work.size), [work.size]]))
     cost = np.add.reduceat(work, edges[:-1])

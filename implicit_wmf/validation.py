@@ -69,7 +69,7 @@ class Watch:
         if validation is None:
             _refuse_changed(metric=metric, patience=patience, validate_every=validate_every)
         self.held_out = None if validation is None else HeldOut.of(train, validation, metric, removes or Removes())
-        self._patience, self._every = patience, validate_every
+        self._patience, self.every = patience, validate_every
         self._budget, self._callback = time_budget, callback
         self._copy: Any = None
 
@@ -78,17 +78,34 @@ class Watch:
         if self.held_out is not None and self.held_out.user_items is not None:
             self.held_out.lists(view(), slice(0, 1))
 
+    def take_up(self, history: list[Any], reached: Any, best: Any, view: Callable[[], Any]) -> bool:
+        """Go on after an earlier fit's history; returns whether it had waited long enough for a better epoch.
+
+        `best` is what the best epoch had reached, None if that was the last.
+        """
+        if self.held_out is None or not history:
+            return False
+        self._copy = best
+        if history[-1].validation:
+            self.keep(history, reached)
+        else:  # interrupted before it was measured
+            self.measure_due(history, reached, view)
+        return self._waited(history)
+
+    def measure_due(self, history: list[Any], reached: Any, view: Callable[[], Any]) -> None:
+        """Measure the last record's epoch, if it is one of every so many; `view` makes a model of what it reached."""
+        if self.held_out is not None and history[-1].epoch % self.every == 0:
+            self._measure(history, reached, view())
+
     def ends(self, history: list[Any], reached: Any, view: Callable[[], Any], *, last: bool) -> bool:
-        """Take in the last record's epoch; `view` makes a model of what was `reached` in it."""
-        due = self.held_out is not None and (last or history[-1].epoch % self._every == 0)
-        model = view() if due or self._callback is not None else None
-        if due:
-            self._measure(history, reached, model)
-        stopped = self._callback is not None and bool(self._callback(history[-1], model))
+        """Take in the last record's epoch."""
+        if last:
+            self.finish(history, reached, view)
+        stopped = self._callback is not None and bool(self._callback(history[-1], view()))
         return stopped or self._waited(history) or self._spent()
 
     def finish(self, history: list[Any], reached: Any, view: Callable[[], Any]) -> None:
-        """Measure the last epoch, if the fit ended between two that were due."""
+        """Measure the last epoch, if it was not one of every so many."""
         if self.held_out is not None and history and not history[-1].validation:
             self._measure(history, reached, view())
 

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from implicit_wmf.persistence import _manifest_checksum
+from implicit_wmf._manifests import manifest_checksum
 
 
 def replace_array(folder, name, array):
@@ -20,5 +20,5 @@ def replace_array(folder, name, array):
         manifest["files"][path.name] = {
             "bytes": len(content), "crc32": zlib.crc32(content), "head_crc32": zlib.crc32(content[:256])
         }  # fmt: skip
-    manifest["crc32"] = _manifest_checksum(manifest)
+    manifest["crc32"] = manifest_checksum(manifest)
     (folder / "model.json").write_text(json.dumps(manifest))

@@ -64,7 +64,7 @@ def fit_pieces(P, C, **settings):
         **{"iterations": 2, "random_state": 0, "regularization": 0.1, "unobserved_weight": 0.5} | settings
     )
     problem = weigh(to_sparse(P), config, to_sparse(C))
-    *_, (record, (users, items)) = epochs(problem, initial_factors(P.shape, config))
+    *_, (record, (users, items, *_)) = epochs(problem, initial_factors(P.shape, config))
     return config, problem, record, users, items
 
 

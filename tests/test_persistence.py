@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
-from implicit_wmf import WMF, InputError, Interactions, WMFConfig
+from implicit_wmf import WMF, InputError, Interactions, WMFConfig, _folders
 from implicit_wmf._manifests import manifest_checksum
 from implicit_wmf.persistence import check_can_save
 
@@ -247,6 +247,7 @@ def test_any_flipped_bit_of_ids_or_headers_is_seen(model, tmp_path, mmap):
 def test_replacing_fails_safely(model, tmp_path, monkeypatch):
     """The old model comes back when the new one cannot be put in its place."""
     model.save(tmp_path / "m")
+    monkeypatch.setattr(_folders, "_exchange", lambda one, other: False)
     rename, calls = Path.rename, []
 
     def fail_second(self, target):

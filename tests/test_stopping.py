@@ -152,7 +152,7 @@ def test_a_fit_with_validation_needs_one_copy_more(monkeypatch):
     size = (4000 + 800) * 64 * 4
 
     def peak(**given):
-        model = WMF(64, iterations=4, random_state=0)
+        model = WMF(64, iterations=4, random_state=0, num_threads=1)  # each thread has scratch memory of its own
         tracemalloc.start()
         model.fit(data, **given)
         _, highest = tracemalloc.get_traced_memory()
@@ -230,7 +230,7 @@ def test_ctrl_c_within_the_copy_of_better_factors(monkeypatch):
 
     def torn(spare, reached):
         copied.append(reached)
-        if len(copied) == 7:  # users, items and both of epochs 1 and 2; epoch 4 is better still
+        if len(copied) == 11:  # what epochs 1 and 2 reached and its four arrays; epoch 4 is better still
             spare[0][...] = reached[0]
             raise KeyboardInterrupt
         return copy_into(spare, reached)

@@ -38,7 +38,7 @@ def small(**settings):
 def fit_pieces(dense, **settings):
     config = WMFConfig(**{"iterations": 3, "random_state": 0, "regularization": 0.1, **settings})
     problem = weigh(to_sparse(dense), config)
-    *_, (record, (users, items)) = epochs(problem, initial_factors(dense.shape, config))
+    *_, (record, (users, items, *_)) = epochs(problem, initial_factors(dense.shape, config))
     return config, problem, record, users, items
 
 

@@ -8,15 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from .._words import count
+from ..checkpoints import TERMINATED, Checkpoint, Terminated, checkpoint_epochs, remove_checkpoint
 from ..config import WMFConfig
 from ..errors import InputError
 from ..interactions import Interactions
 from ..model import WMF
 from ..persistence import check_can_save, is_model
+from ..store import Store, is_store
 from ..tables import read_interactions
 from ..validation import check_metrics
 from .app import app
-from .held_out import Source, tell_validation
+from .held_out import Source, read_held_out, tell_validation
 from .options import Columns, Input, Quiet, Split, Timestamp, positive, refuse_given, with_config
 from .wording import summary
 
@@ -48,37 +50,71 @@ def fit(
     time_budget: Annotated[
         float | None, typer.Option("--time-budget", help="Seconds after which no further epoch begins.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="Folder for what --resume needs to go on; removed once the model is saved."),
+    ] = None,
+    every: Annotated[int, typer.Option("--every", min=1, help="Epochs from one checkpoint to the next.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint, if there is one; else start afresh.")
+    ] = False,
+    memory_limit: Annotated[
+        str | None, typer.Option("--memory-limit", help="Memory that the fit to a store is to stay below, as 4GB.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a model to a table of interactions and save it.
+    """Fit a model to a table of interactions, or a store of them, and save it.
 
     With held-out interactions the metric is measured on them after every epoch, the fit stops when it no longer rises,
     and the factors of the best epoch are saved. What is held out is not fitted.
+
+    With a checkpoint nothing is lost when the fit is interrupted, terminated or killed: the same command with --resume
+    goes on, to the same model.
     """
-    if output.exists() and not is_model(output):
-        raise InputError(f"{output} exists and is not a saved model; choose another folder with --output")
+    _check_places(ctx, output, checkpoint)
+    done = Checkpoint(checkpoint, every=every, resume=resume).epochs
     positive("time_budget", time_budget)
     check_metrics(metric)
     source = Source(input_file, columns, "validation", validation, validation_fraction, split, timestamp)
     _check_options(ctx, source)
-    data, held_out = _read(source)
+    fitted, data, held_out = _read(ctx, source)
     typer.echo(f"read {summary(data)}" + (f"; held out {count(held_out.nnz, 'pair')}" if held_out else ""))
     if held_out is not None:
         tell_validation(data, held_out, metric, config)
-    if not (data.matrix.data > 0).any():
+    if not _any_positive(fitted):
         typer.echo("warning: no count is positive; nothing tells the model what users like", err=True)
     check_can_save(output, data)
+    if done is not None:
+        typer.echo(f"goes on after {_of_epochs(*done)}, from {checkpoint}")
     model = WMF.from_config(config)
-    options: dict[str, Any] = {"time_budget": time_budget}
+    options: dict[str, Any] = {"time_budget": time_budget, "checkpoint": checkpoint, "every": every, "resume": resume}
+    options |= {"memory_limit": memory_limit}
     if held_out is not None:
         options |= {"validation": held_out, "metric": metric, "patience": patience}
     try:
-        model.fit(data, **options, progress=False if quiet else None)
-    except KeyboardInterrupt:
-        _keep_interrupted(model, output)
-        raise typer.Exit(130) from None
+        model.fit(fitted, **options, progress=False if quiet else None)
+    except (KeyboardInterrupt, Terminated) as error:
+        how, code = ("terminated", TERMINATED) if isinstance(error, Terminated) else ("interrupted", 130)
+        if checkpoint is None:
+            _keep_interrupted(model, output)
+        else:
+            _tell_checkpoint(how, checkpoint)
+        raise typer.Exit(code) from None
     model.save(output)
     typer.echo(f"saved {model} in {output}{_came_to(model)}")
+    if checkpoint is not None:
+        remove_checkpoint(checkpoint)
+
+
+def _check_places(ctx: typer.Context, output: Path, checkpoint: Path | None) -> None:
+    if output.exists() and not is_model(output):
+        raise InputError(f"{output} exists and is not a saved model; choose another folder with --output")
+    if checkpoint is None:
+        refuse_given(ctx, ("every", "resume"), "without --checkpoint")
+        return
+    model, state = output.resolve(), checkpoint.resolve()
+    if model.is_relative_to(state) or state.is_relative_to(model):
+        raise InputError(f"--checkpoint {checkpoint} and --output {output} are the same folder, or one in the other")
 
 
 def _check_options(ctx: typer.Context, source: Source) -> None:
@@ -89,11 +125,30 @@ def _check_options(ctx: typer.Context, source: Source) -> None:
     source.check(ctx)
 
 
-def _read(source: Source) -> tuple[Interactions, Interactions | None]:
-    """Read what is fitted, and what is held out, if anything is."""
+def _read(ctx: typer.Context, source: Source) -> tuple[Interactions | Store, Interactions, Interactions | None]:
+    """Read what is fitted, the same as interactions, and what is held out, if anything is."""
+    if is_store(source.path):
+        return _open(ctx, source)
+    refuse_given(ctx, ("memory_limit",), "on a table, which is fitted in memory")
     if source.table is None and source.fraction is None:
-        return read_interactions(source.path, **source.columns), None
-    return source.read()
+        data = read_interactions(source.path, **source.columns)
+        return data, data, None
+    data, held_out = source.read()
+    return data, data, held_out
+
+
+def _open(ctx: typer.Context, source: Source) -> tuple[Store, Interactions, Interactions | None]:
+    refuse_given(ctx, ("validation_fraction",), "on a store, which has no lines to split: give --validation")
+    if source.table is None:
+        refuse_given(ctx, tuple(source.columns), "on a store")
+    store = Store.open(source.path)
+    data = store.mapped_interactions()
+    return store, data, None if source.table is None else read_held_out(source.table, source.columns, data)
+
+
+def _any_positive(fitted: Interactions | Store) -> bool:
+    positive = fitted.array("item_positive") if isinstance(fitted, Store) else fitted.matrix.data > 0
+    return bool(positive.any())
 
 
 def _came_to(model: WMF) -> str:
@@ -117,6 +172,17 @@ def _keep_interrupted(model: WMF, output: Path) -> None:
     names = (f"{place.name}.interrupted{ending}" for ending in ("", *map("-{}".format, range(2, 1000))))
     kept = next(folder for folder in map(place.with_name, names) if not folder.exists())
     model.save(kept)
-    typer.echo(
-        f"interrupted; the model after {kept_epoch} of {count(model.config.iterations, 'epoch')} is in {kept}", err=True
-    )
+    typer.echo(f"interrupted; the model after {_of_epochs(kept_epoch, model.config.iterations)} is in {kept}", err=True)
+
+
+def _tell_checkpoint(how: str, checkpoint: Path) -> None:
+    done = checkpoint_epochs(checkpoint)
+    if done is None:
+        typer.echo(f"{how} before the first epoch was done; nothing was saved", err=True)
+    else:
+        place = f"the checkpoint after {_of_epochs(*done)} is in {checkpoint}"
+        typer.echo(f"{how}; {place}: the same command with --resume goes on", err=True)
+
+
+def _of_epochs(done: int, total: int) -> str:
+    return f"{done:,} of {count(total, 'epoch')}"

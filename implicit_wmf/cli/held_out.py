@@ -56,7 +56,7 @@ class Source:
             train = (
                 read_interactions(self.path) if _is_matrix(self.path) else read_interactions(self.path, **self.columns)
             )
-        return train, _read_held_out(self.table, self.columns, train)
+        return train, read_held_out(self.table, self.columns, train)
 
     def _split(self) -> tuple[Interactions, Interactions]:
         """Split the one table.
@@ -100,7 +100,7 @@ def _is_matrix(path: Path) -> bool:
     return path.suffix.lower() == MATRIX
 
 
-def _read_held_out(path: Path, columns: Columns, train: Interactions) -> Interactions:
+def read_held_out(path: Path, columns: Columns, train: Interactions) -> Interactions:
     """Read held-out interactions onto the rows and columns of the training data; what is not there is counted."""
     if _is_matrix(path):
         return _read_matrix(path, columns, train)

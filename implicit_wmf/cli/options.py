@@ -18,7 +18,11 @@ from ..parameters import number, or_none
 from .wording import option
 
 Input = Annotated[
-    Path, typer.Argument(metavar="INPUT", help="Interactions: a table (.csv, .tsv, .parquet) or a scipy matrix (.npz).")
+    Path,
+    typer.Argument(
+        metavar="INPUT",
+        help="Interactions: a table (.csv, .tsv, .parquet), a scipy matrix (.npz), or for fit a store (see prepare).",
+    ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
 Timestamp = Annotated[

@@ -34,14 +34,14 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from tqdm import tqdm
 
 from .. import kernels
 from .._asked import list_length
+from .._bars import Bar
 from ..config import WMFConfig
 from ..errors import InputError
 from ..threads import single_threaded_blas
-from ..training import EpochRecord, epochs, gram_matrix
+from ..training import EpochRecord, Reached, epochs, gram_matrix
 from . import _implicit_data as data
 from ._implicit_data import ModelFitError, ParameterWarning, calculate_loss
 from ._implicit_evaluation import (
@@ -100,7 +100,7 @@ class AlternatingLeastSquares(Factors):
         cells = data.check_confidences("user_items", user_items, self.alpha)
         callback, before, start = callback or self.fit_callback, self._factors, self._start(cells.shape)
         try:
-            with single_threaded_blas(), tqdm(total=self.iterations, disable=not show_progress) as bar:
+            with single_threaded_blas(), Bar(total=self.iterations, disable=not show_progress) as bar:
                 for record, reached in self._epochs(cells, start):
                     self._keep(user=reached[0], item=reached[1])
                     loss = data.mean_loss(record.loss, cells) if self.calculate_training_loss else None
@@ -114,9 +114,7 @@ class AlternatingLeastSquares(Factors):
             self._keep(**before)
             raise
 
-    def _epochs(
-        self, cells: csr_array, start: tuple[Array, Array]
-    ) -> Iterator[tuple[EpochRecord, tuple[Array, Array]]]:
+    def _epochs(self, cells: csr_array, start: tuple[Array, Array]) -> Iterator[tuple[EpochRecord, Reached]]:
         """Iterate the training, whose errors here have another name."""
         config = self._config()
         try:
@@ -194,9 +192,9 @@ class AlternatingLeastSquares(Factors):
         """
         fitted = self._fitted("item")
         items = fitted.factors
-        item, matrix = data.positions("itemid", itemid, len(items)), data.as_csr("user_items", user_items)
-        user = data.positions("userid", userid, matrix.shape[0])
-        liked = data.check_confidences("user_items", matrix[user], self.alpha, 1, len(items))
+        item, cells = data.positions("itemid", itemid, len(items)), data.check_sparse("user_items", user_items)
+        mine = data.row_of("user_items", cells, data.positions("userid", userid, cells.shape[0]))
+        liked = data.check_confidences("user_items", mine, self.alpha, 1, len(items))
         vectors = items[liked.indices].astype(np.float64)
         if user_weights is None:
             ones, threads = np.ones(len(items)), self._config().num_threads

@@ -31,6 +31,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .._arrow import arrow_to_pandas, parquet_files
+from .._cells import checked_csr, index_dtype
+from .._folders import current_folder
 from .._manifests import is_manifest, read_manifest
 from .._stored_arrays import check_file, read_array
 from ..errors import InputError
@@ -49,7 +51,7 @@ def is_store(path: PathLike) -> bool:
     -------
     bool
     """
-    return is_manifest(Path(path) / MANIFEST, FORMAT)
+    return is_manifest(current_folder(Path(path)) / MANIFEST, FORMAT)
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,19 @@ class Shard:
     @property
     def nnz(self) -> int:
         """Number of its cells."""
-        first, last = self._span
-        return last - first
+        cells = self.cells
+        return int(cells.stop - cells.start)
 
     @property
     def users(self) -> slice:
         """Positions of its users."""
         return slice(self.start, self.stop)
+
+    @property
+    def cells(self) -> slice:
+        """Where its cells are among those of the store."""
+        first, last = self.store.array("user_indptr")[[self.start, self.stop]].tolist()
+        return slice(first, last)
 
     def by_user(self) -> csr_array:
         """Map its cells, a row each of its users.
@@ -101,17 +109,11 @@ class Shard:
         return self._matrix("item", indptr, (self.store.shape[1], self.stop - self.start))
 
     def _matrix(self, side: str, indptr: NDArray[Any], shape: tuple[int, int]) -> csr_array:
-        span = slice(*self._span)
-        data, indices = (self.store.array(f"{side}_{part}")[span] for part in ("values", "indices"))
+        data, indices = (self.store.array(f"{side}_{part}")[self.cells] for part in ("values", "indices"))
         # scipy would copy the indices to the type of the pointers
         matrix = csr_array((data, indices, indptr.astype(np.int32)), shape=shape, copy=False)
         matrix.has_canonical_format = True
         return matrix
-
-    @property
-    def _span(self) -> tuple[int, int]:
-        first, last = self.store.array("user_indptr")[[self.start, self.stop]].tolist()
-        return first, last
 
 
 class Store:
@@ -173,7 +175,7 @@ class Store:
             If there is none, it is of another format version, or files are missing or of another size than were
             written. Their contents are verified by `verify`, which `fit` calls.
         """
-        folder = Path(path)
+        folder = current_folder(Path(path))
         manifest = read_manifest(folder, MANIFEST, FORMAT, (FORMAT_VERSION,), "store")
         try:
             store = cls(folder.resolve(), manifest)
@@ -199,8 +201,8 @@ class Store:
             kind = kinds.get(name.partition("_")[2], array.dtype if name == "user_timestamps" else np.int64)
             if array.shape != shape or array.dtype != kind:
                 raise ValueError(f"{name}.npy is {array.dtype}{array.shape}, expected {np.dtype(kind)}{shape}")
-        edges = [0, *(shard.stop for shard in self.shards)]
-        if edges[-1] != users or min(np.diff(edges), default=0) < 1:
+        edges = self._manifest["shards"]
+        if (edges[0], edges[-1]) != (0, users) or min(np.diff(edges)) < 1:
             raise ValueError(f"its shards do not cover {users} users")
 
     def array(self, name: str) -> NDArray[Any]:
@@ -218,7 +220,7 @@ class Store:
         return read_array(self.path / file, self._manifest["files"][file], mmap=True, whole=False)
 
     def verify(self) -> None:
-        """Read every file and compare it with its checksum, once for this object.
+        """Read every file and compare it with its checksum, and check all cells, once for this object.
 
         Raises
         ------
@@ -227,11 +229,14 @@ class Store:
         """
         if self._verified:
             return
-        for name, about in self._manifest["files"].items():
-            try:
+        try:
+            for name, about in self._manifest["files"].items():
                 check_file(self.path / name, about, whole=True)
-            except (ValueError, OSError) as error:
-                raise InputError(f"the store {self.path} is damaged: {error}; prepare it again") from error
+            for shard in self.shards:
+                checked_csr(shard.by_user())
+                checked_csr(shard.by_item())
+        except (ValueError, OSError) as error:
+            raise InputError(f"the store {self.path} is damaged: {error}; prepare it again") from error
         self._verified = True
 
     @property
@@ -322,8 +327,10 @@ class _MappedInteractions(Interactions):
     def matrix(self) -> Any:
         """The cells, memory-mapped."""
         store = self._store
-        parts = tuple(store.array(f"user_{name}") for name in ("values", "indices", "indptr"))
-        matrix = csr_array(parts, shape=store.shape, copy=False)
+        values, indices, indptr = (store.array(f"user_{name}") for name in ("values", "indices", "indptr"))
+        # scipy would copy the indices to the type of the pointers; beyond 2**31 pairs it has to
+        indptr = indptr.astype(index_dtype(store.nnz))
+        matrix = csr_array((values, indices, indptr), shape=store.shape, copy=False)
         matrix.has_canonical_format = True
         return matrix
 

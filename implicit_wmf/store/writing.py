@@ -15,12 +15,12 @@ from scipy.sparse import csr_array
 from .._arrow import parquet_files
 from .._csr import positive_in_columns
 from .._folders import writing_file, writing_folder
-from .._manifests import write_manifest
+from .._manifests import check_target, write_manifest
 from .._stored_arrays import HEAD, describe_file, write_array
 from ..errors import InputError
 from ..interactions import Interactions
 from .format import FORMAT, FORMAT_VERSION, IDS, MANIFEST, PathLike
-from .store import Store, is_store
+from .store import Store
 
 # Cells of a shard, unless asked otherwise: training holds one shard, by user and by item, at 16 bytes a cell.
 SHARD_CELLS = 8_000_000
@@ -84,7 +84,7 @@ def writing_store(
 
 
 def check_can_store(target: PathLike) -> Path:
-    """Resolve links, and refuse to replace anything that is no store.
+    """Resolve links, and refuse to replace anything but a store.
 
     Parameters
     ----------
@@ -94,10 +94,7 @@ def check_can_store(target: PathLike) -> Path:
     -------
     Path
     """
-    place = Path(target).resolve()
-    if place.exists() and not is_store(place):
-        raise InputError(f"{place} exists and is not a store; it was left alone. Choose another path")
-    return place
+    return check_target(target, MANIFEST, FORMAT, "store")
 
 
 class StoreWriter:

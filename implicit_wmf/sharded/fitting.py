@@ -1,0 +1,166 @@
+"""Alternating least squares on a store: users are solved where their shard is, items by parts of all shards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import kernels
+from ..confidence import penalties, scale_rows
+from ..config import WMFConfig
+from ..persistence import SavedModel
+from ..row_plan import LEARNED, NOTHING_LEARNED, SidePlan
+from ..store import Store
+from ..threads import single_threaded_blas
+from ..training import EpochRecord, Loss, eigenbasis, gram_matrix, initial_item_factors, penalty, rotate, to_eigenbasis
+from ..weightings import Floats
+from .items import ItemSide, solve_items
+from .memory import plan_memory
+from .runner import Runner, SerialRunner
+from .scratch import Scratch
+from .tasks import Array, Scales, solve_users, sum_loss, turn_users, weigh_sides
+
+
+class Reached(NamedTuple):
+    """What an epoch came to.
+
+    The users' factors are not in it: they are solved exactly from the items' factors that the epoch began with, so that
+    whoever has these can have them again, bit for bit.
+    """
+
+    before: Array  # items' factors that the epoch began with
+    item_factors: Array
+    item_steps: Floats  # what the items' plan has learned
+
+
+Epochs = Iterator[tuple[EpochRecord, Reached]]
+
+
+class OutOfCore:
+    """A fit to a store, in memory for the items' factors and a shard at a time.
+
+    Parameters
+    ----------
+    store : Store
+    config : WMFConfig
+    memory_limit : int or str, optional
+        Bytes, or text as "4GB", that the process is to stay below.
+
+    Raises
+    ------
+    InputError
+        If the store is damaged, the limit is too low (with what is needed), or there is no room for users' factors.
+    """
+
+    def __init__(self, store: Store, config: WMFConfig, memory_limit: int | str | None = None) -> None:
+        self._store, self._config = store, config
+        self._memory = plan_memory(store, config, memory_limit)
+        self.interactions = store.mapped_interactions()
+        self._scales = Scales(*(_scale(store, side, config) for side in ("user", "item")))
+        shape = (store.shape[0], config.factors)
+        factors = Scratch(shape, config.factor_dtype, store.path.parent, "the users' factors")
+        self._runner: Runner = SerialRunner(store, factors, self._scales, config)
+        self._users_of: Array | None = None  # the items' factors of the epoch whose users' factors the runner has
+
+    def question(self) -> dict[str, str]:
+        """Return the fingerprint of the data."""
+        return {"store": self._store.fingerprint}
+
+    def outline(self) -> Reached:
+        """Make arrays of the shapes and dtypes of what an epoch reaches, without their memory."""
+        items = np.broadcast_to(self._config.factor_dtype.type(0), (self._store.shape[1], self._config.factors))
+        return Reached(items, items, np.broadcast_to(0.0, (LEARNED,)))
+
+    def start(self) -> Reached:
+        """Draw the items' factors that a fit in memory would draw."""
+        factors = initial_item_factors(self._store.shape, self._config)
+        return Reached(factors, factors, NOTHING_LEARNED)
+
+    def epochs(
+        self, start: Reached, *, done: int = 0, track_loss: bool = True
+    ) -> Iterator[tuple[EpochRecord, Reached]]:
+        """Weigh the shards, and yield (record, what was reached) after each epoch; arrays that were yielded stay."""
+        return self._epochs(self._weigh(), start, done, track_loss)
+
+    def _epochs(self, side: ItemSide, start: Reached, done: int, track_loss: bool) -> Epochs:
+        config, reached = self._config, start
+        plan = self._plan(side, start.item_steps)
+        for epoch in range(done + 1, config.iterations + 1):
+            began = time.perf_counter()
+            with single_threaded_blas():
+                before = reached.item_factors
+                vectors, spectrum, items = self._solve_users(before)
+                items = solve_items(self._runner, items @ vectors, spectrum, side, plan, config)
+                reached = Reached(before, items, plan.learned())
+                self._users_of = items
+                loss = self._loss(side, items) if track_loss else Loss(np.nan, np.nan, np.nan)
+            record = EpochRecord(
+                epoch, loss.total, loss.stored, loss.background, loss.regularization, time.perf_counter() - began,
+                1.0, plan.exact, 0.0, plan.mean_steps,
+            )  # fmt: skip
+            yield record, reached
+
+    def keep(self, reached: Reached, history: list[Any]) -> SavedModel:
+        """Make a fitted model of what was reached; users' factors that the runner no longer has are solved again."""
+        if reached.item_factors is not self._users_of and history:
+            with single_threaded_blas():
+                self._solve_users(reached.before)
+            self._users_of = reached.item_factors
+        return SavedModel(self._config, self._runner.user_factors(), reached.item_factors, self.interactions, history)
+
+    def _solve_users(self, before: Array) -> tuple[Array, Floats, Array]:
+        """Solve all users against the items' factors, in the eigenbasis of their own Gram matrix afterwards.
+
+        Returns that basis, its spectrum, and the items' factors that the users were solved against.
+        """
+        config = self._config
+        self._users_of = None
+        vectors, spectrum = to_eigenbasis(before, self._scales.items, config.num_threads)
+        items = np.empty_like(before)
+        rotate(before, items, vectors, config)
+        (gram,) = self._runner.total(solve_users, kernels.jit.whole_tiles(items), spectrum)
+        vectors, spectrum = eigenbasis(gram, config.factor_dtype)
+        self._runner.total(turn_users, vectors)
+        return vectors, spectrum, items
+
+    def _weigh(self) -> ItemSide:
+        """Let the shards weigh their cells, and find what the items' systems have beside these."""
+        config, store = self._config, self._store
+        background = config.unobserved_weight * self._scales.items
+        (weights,) = self._runner.total(weigh_sides)
+        total = weights + background * self._scales.users.sum()
+        return ItemSide(
+            background,
+            penalties(total, config.regularizations[1], config),
+            np.array(store.array("item_positive") == 0),
+            self._memory,
+        )
+
+    def _loss(self, side: ItemSide, items: Array) -> Loss:
+        threads = self._config.num_threads
+        (stored, shared), user_gram, users = self._runner.total(sum_loss, items)
+        item_gram = gram_matrix(items, self._scales.items, threads)
+        every_cell = self._store.nnz == self._store.shape[0] * self._store.shape[1]
+        elsewhere = 0.0 if every_cell else float(np.sum(user_gram * item_gram) - shared)
+        return Loss(
+            stored=float(stored),
+            background=max(0.0, elsewhere),
+            regularization=float(users[0]) + penalty(side.regularization, items),
+        )
+
+    def _plan(self, side: ItemSide, learned: Floats) -> SidePlan:
+        config = self._config
+        sizes = np.diff(self._store.array("item_indptr"), axis=1).sum(axis=0)
+        kinds = np.where(side.empty, kernels.rows.EMPTY, kernels.rows.PRIMAL).astype(np.uint8)
+        return SidePlan(
+            sizes, kinds, config.factors, config.factor_dtype, solver=config.solver, cg_steps=config.cg_steps,
+            learned=learned,
+        )  # fmt: skip
+
+
+def _scale(store: Store, side: str, config: WMFConfig) -> Floats:
+    shape = store.shape if side == "user" else store.shape[::-1]
+    return scale_rows(f"{side}_background", lambda: store.array(f"{side}_positive").astype(np.float64), shape, config)

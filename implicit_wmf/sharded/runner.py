@@ -1,0 +1,70 @@
+"""Where shards are worked on: the protocol that training is written against, and the runner of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from ..config import WMFConfig
+from ..store import Store
+from .scratch import Scratch
+from .tasks import Array, Arrays, Scales, Work
+from .weights import CellNumbers, ShardWeights
+
+Task = Callable[..., Arrays]
+
+
+class Runner(Protocol):
+    """Applies tasks to all shards."""
+
+    def total(self, task: Task, *arguments: Any) -> Arrays:
+        """Call task(work, *arguments) for every shard; returns the sums of what they return, as `add_up` adds."""
+
+    def user_factors(self) -> Array:
+        """Return the factors of all users, (users, d)."""
+
+
+class SerialRunner:
+    """Takes one shard after the other; what it maps of one is let go before the next."""
+
+    def __init__(self, store: Store, factors: Scratch, scales: Scales, config: WMFConfig) -> None:
+        self._store, self._factors, self._scales, self._config = store, factors, scales, config
+        numbers = CellNumbers(store, config.factor_dtype)
+        self._weights = [ShardWeights(shard, numbers) for shard in store.shards]
+
+    def total(self, task: Task, *arguments: Any) -> Arrays:
+        """Call task(work, *arguments) for every shard; returns the sums of what they return, as `add_up` adds."""
+        return add_up(self._each(task, arguments))
+
+    def user_factors(self) -> Array:
+        """Map the factors of all users, (users, d)."""
+        return self._factors.rows(0, self._store.shape[0])
+
+    def _each(self, task: Task, arguments: tuple[Any, ...]) -> Iterator[Arrays]:
+        for shard in self._store.shards:
+            users = self._factors.rows(shard.start, shard.stop)
+            yield task(Work(shard, users, self._weights[shard.number], self._scales, self._config), *arguments)
+
+
+def add_up(parts: Iterable[Arrays]) -> Arrays:
+    """Add the parts of all shards in a fixed tree, whoever computed them; the parts are overwritten.
+
+    Neighbours are added in pairs, then pairs of pairs. Of n parts that come one by one, log2(n) + 1 are held.
+    """
+    waiting: list[tuple[int, Arrays]] = []
+    for part in parts:
+        size = 1
+        while waiting and waiting[-1][0] == size:
+            part = _add(waiting.pop()[1], part)
+            size *= 2
+        waiting.append((size, part))
+    _, total = waiting.pop()
+    while waiting:
+        total = _add(waiting.pop()[1], total)
+    return total
+
+
+def _add(left: Arrays, right: Arrays) -> Arrays:
+    for one, other in zip(left, right, strict=True):
+        one += other
+    return left
