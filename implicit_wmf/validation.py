@@ -154,11 +154,12 @@ class Removes:
 
     def drop(self, data: Interactions) -> Interactions:
         """Leave the removed cells out."""
-        matrix = data.matrix
         if self.confidence is not None:
-            matrix = drop_cells(matrix, keep_cells(self.confidence, self.confidence.data == 0))
+            matrix = drop_cells(data.matrix, keep_cells(self.confidence, self.confidence.data == 0))
         elif self.zeros:
-            matrix = keep_cells(matrix, matrix.data != 0)
+            matrix = keep_cells(data.matrix, data.matrix.data != 0)
+        else:
+            return data
         return Interactions(matrix, data.users, data.items)
 
 
