@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ._folders import check_can_write, current_folder, remove_folder, writing_folder
+from ._history import best_epoch
 from ._manifests import Manifest, check_target, read_manifest, write_manifest
 from ._questions import Question, differences
 from ._stored_arrays import read_array, write_array
@@ -135,6 +136,8 @@ class Checkpoint:
             raise ValueError(f"{MANIFEST} has a history of other epochs than 1 to {manifest['epoch']}")
         reached = _read_fields(folder, files, "", outline)
         self.best = _read_fields(folder, files, _BEST, outline) if any(map(_is_best, files)) else None
+        if (self.best is None) != (best_epoch(history) == manifest["epoch"]):
+            raise ValueError(f"its history and its files differ in whether epoch {manifest['epoch']} is the best")
         self.history = history
         return reached
 
@@ -177,9 +180,10 @@ class Checkpoint:
                 write_manifest(folder / MANIFEST, manifest)
         except OSError as error:
             stays = f"the one of epoch {self._written} is still there" if self._written else "there is none yet"
+            why = error.strerror or error
             raise InputError(
-                f"checkpoint: cannot write {self._place} after epoch {epoch} ({error.strerror or error}); {stays}. Mend that "
-                f"and go on with resume=True (--resume)"
+                f"checkpoint: cannot write {self._place} after epoch {epoch} ({why}); {stays}. Mend that and go on "
+                f"with resume=True (--resume)"
             ) from error
         self._written = epoch
 

@@ -50,8 +50,11 @@ class StoredCells:
         positive = self.matrix.data > 0
         if self.confidence is not None:
             positive &= self.confidence != 0
-        rows = rows_of_cells(self.matrix.indptr)
-        return np.bincount(rows[positive], minlength=self.matrix.shape[0]).astype(np.float64)
+        counts = np.zeros(self.matrix.shape[0])
+        filled = np.diff(self.matrix.indptr) > 0
+        if filled.any():
+            counts[filled] = np.add.reduceat(positive, self.matrix.indptr[:-1][filled], dtype=np.int64)
+        return counts
 
 
 @dataclass(frozen=True)
@@ -159,8 +162,10 @@ def scale_rows(name: str, activity: Callable[[], Floats], shape: tuple[int, int]
     """Make what `background_scale` does from the number of positive cells of each row."""
     scheme = getattr(config, name)
     rows, columns = shape
-    if scheme is None or isinstance(scheme, str):
-        scale = BACKGROUNDS[name][scheme or "uniform"](activity(), columns, config)
+    if scheme is None:
+        return np.ones(rows)
+    if isinstance(scheme, str):
+        scale = BACKGROUNDS[name][scheme](activity(), columns, config)
     else:
         scale = np.array(scheme, dtype=np.float64)
         if scale.shape != (rows,):

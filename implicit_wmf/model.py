@@ -19,6 +19,7 @@ from .folding import as_confidence
 from .growing import Growing
 from .in_memory import InMemory
 from .interactions import as_interactions
+from .parameters import truth
 from .sharded import OutOfCore
 from .store import Store
 from .training import EpochRecord, compute_loss
@@ -85,7 +86,8 @@ class WMF(Explaining, Growing):
     dtype : {"float32", "float64"}
         Precision of factors and row solves. Sums over rows are float64 either way.
     num_threads : int, optional
-        Threads; by default every core. The factors have the same bits for any number.
+        Threads; by default every core the process may use, and no more than NUMBA_NUM_THREADS, OMP_NUM_THREADS or a
+        container's limit say. The factors have the same bits for any number.
     random_state : int, numpy.random.Generator or None
         Seed of the starting factors.
 
@@ -219,6 +221,9 @@ class WMF(Explaining, Growing):
             ended. A generator as `random_state` is not drawn from again, `time_budget` counts anew, and `callback` is
             called for the epochs that follow.
 
+        memory_limit : int or str, optional
+            Of a fit to a store: bytes, or text such as "4GB", that the process is to stay below.
+
         Returns
         -------
         WMF
@@ -247,6 +252,7 @@ class WMF(Explaining, Growing):
         >>> len(model.history), model.best_epoch
         (4, 2)
         """
+        truth("track_loss", track_loss)
         disk = Checkpoint(checkpoint, every=every, resume=resume)
         config = self.config.snapshot()
         weights, job = self._job(data, confidence, config, memory_limit)

@@ -79,3 +79,13 @@ def test_the_tour_of_evaluating_runs(tmp_path, monkeypatch):
     assert 1 <= names["model"].history[-1].epoch <= 2
     assert names["by_user"]["ndcg@20"].mean() == pytest.approx(table.loc[("WMF", "ndcg@20"), "value"])
     assert len(names["found"].trials) == 3
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+def test_the_tour_of_large_data_runs(tmp_path, monkeypatch):
+    pytest.importorskip("duckdb")
+    monkeypatch.chdir(tmp_path)
+    names = run_page("large_data.md")
+    assert len(names["store"].shards) == 4
+    assert names["model"].interactions.nnz == names["prepared"].pairs
+    assert names["ids"].shape == (3, 5)

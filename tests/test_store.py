@@ -12,7 +12,8 @@ from numpy.testing import assert_array_equal
 from implicit_wmf import InputError, Interactions
 from implicit_wmf._manifests import write_manifest
 from implicit_wmf._stored_arrays import write_array
-from implicit_wmf.store import Store, is_store, shard_edges, write_store, writing_store
+from implicit_wmf.store import Store, is_store, write_store
+from implicit_wmf.store.writing import shard_edges, writing_store
 
 DATA = Interactions.from_matrix(to_sparse(awkward_counts(23, 9).astype(np.float32)))
 

@@ -14,11 +14,13 @@ from ..batch import check_target
 from ..config import WMFConfig
 from ..errors import InputError
 from ..model import WMF
+from ..store import is_store
 from ..tables import READABLE, check_writable, read_ids, write_table
 from .app import app
 from .demo import run_demo
 from .options import Model, Number, Quiet, refuse_given
 from .parts import write_parts
+from .preparing import store_info
 from .wording import summary
 
 
@@ -142,8 +144,13 @@ def explain(
 
 
 @app.command()
-def info(model_folder: Model) -> None:
-    """Show what a saved model was fitted on, how, and what its loss came to."""
+def info(
+    model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model or a store.")],
+) -> None:
+    """Show what a saved model was fitted on, how, and what its loss came to; or what a store holds."""
+    if is_store(model_folder):
+        typer.echo(store_info(model_folder))
+        return
     model = WMF.load(model_folder)
     config = model.config
     typer.echo(f"{model_folder}: {model}\nfitted on {summary(model.interactions)}")

@@ -1,6 +1,7 @@
 """Interactions on disk: a folder of memory-mapped arrays, in shards of consecutive users."""
 
+from .preparing import Prepared, prepare
 from .store import Shard, Store, is_store
-from .writing import StoreWriter, shard_edges, write_store, writing_store
+from .writing import write_store
 
-__all__ = ["Shard", "Store", "StoreWriter", "is_store", "shard_edges", "write_store", "writing_store"]
+__all__ = ["Prepared", "Shard", "Store", "is_store", "prepare", "write_store"]

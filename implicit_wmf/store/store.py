@@ -19,7 +19,6 @@ item_positive         int64 (items)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +36,7 @@ from .._manifests import is_manifest, read_manifest
 from .._stored_arrays import check_file, read_array
 from ..errors import InputError
 from ..interactions import Interactions
+from ..parameters import as_path
 from .format import FORMAT, FORMAT_VERSION, IDS, MANIFEST, PathLike
 
 
@@ -51,7 +51,7 @@ def is_store(path: PathLike) -> bool:
     -------
     bool
     """
-    return is_manifest(current_folder(Path(path)) / MANIFEST, FORMAT)
+    return is_manifest(current_folder(as_path("path", path)) / MANIFEST, FORMAT)
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Shard:
 
     Attributes
     ----------
+    store : Store
     number : int
         Its place among the store's shards.
     start, stop : int
@@ -175,7 +176,7 @@ class Store:
             If there is none, it is of another format version, or files are missing or of another size than were
             written. Their contents are verified by `verify`, which `fit` calls.
         """
-        folder = current_folder(Path(path))
+        folder = current_folder(as_path("path", path))
         manifest = read_manifest(folder, MANIFEST, FORMAT, (FORMAT_VERSION,), "store")
         try:
             store = cls(folder.resolve(), manifest)
@@ -297,17 +298,16 @@ class Store:
         self.verify()
         return _MappedInteractions(self)
 
-    def describe(self) -> Iterator[tuple[str, Any]]:
-        """Yield what people want to know of it, as (what, value).
+    def describe(self) -> list[tuple[str, Any]]:
+        """List what people want to know of it.
 
-        Yields
-        ------
-        (str, object)
+        Returns
+        -------
+        list of (str, object)
         """
-        yield from (("users", self.shape[0]), ("items", self.shape[1]), ("pairs", self.nnz))
-        yield "shards", len(self.shards)
-        yield "bytes", sum(about["bytes"] for about in self._manifest["files"].values())
-        yield from self.source.items()
+        facts = {"users": self.shape[0], "items": self.shape[1], "pairs": self.nnz, "shards": len(self.shards)}
+        facts["bytes"] = sum(about["bytes"] for about in self._manifest["files"].values())
+        return [*facts.items(), *self.source.items()]
 
     def __repr__(self) -> str:
         (users, items), shards = self.shape, len(self.shards)

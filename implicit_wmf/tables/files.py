@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .._columns import check_names
 from ..errors import InputError
+from ..parameters import as_path
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 GZIPPED = ".gz"
@@ -38,7 +39,7 @@ class TableFile(NamedTuple):
 
 def existing_file(path: PathLike) -> TableFile:
     """Find a file of a known kind, matrices too."""
-    source = Path(path)
+    source = as_path("path", path)
     if source.is_dir():
         raise InputError(f"{source} is a folder; name a file")
     if not source.exists():

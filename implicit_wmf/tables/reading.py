@@ -8,7 +8,7 @@ import io
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 import pandas as pd
@@ -81,9 +81,18 @@ def _read_parquet(file: TableFile, columns: Sequence[str], ids: Collection[str])
 
 def _read_text(file: TableFile, columns: Sequence[str], ids: Collection[str]) -> pd.DataFrame:
     """Read the named columns, ids by `_exact_ids`."""
+    try:
+        return _read_spelled(file, columns, ids)
+    # Also of looking for the line that another error is about.
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{file.path} cannot be read: {reason(error)}") from error
+
+
+def _read_spelled(file: TableFile, columns: Sequence[str], ids: Collection[str]) -> pd.DataFrame:
+    """Read the named columns; an error of letters or quotes names its line."""
     source = file.path
     try:
-        with _open(file) as content:
+        with open_table(file) as content:
             return _read_delimited(content, file, columns, ids)
     except UnicodeDecodeError as error:
         raise InputError(
@@ -94,14 +103,14 @@ def _read_text(file: TableFile, columns: Sequence[str], ids: Collection[str]) ->
             raise InputError(f"{source}: {error}; mend the line") from error
         line = _physical_line(file, None)
         raise InputError(f"{source}, line {line}: a quote opens here and is never closed; close it") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{source} cannot be read: {reason(error)}") from error
 
 
-def _open(file: TableFile, *, text: bool = True) -> Any:
+def open_table(file: TableFile, *, text: bool = True, errors: str = "strict") -> Any:
     """Open a file, gzipped or not; as text without a byte order mark."""
     opener: Any = gzip.open if file.suffix.endswith(GZIPPED) else open
-    return opener(file.path, "rt", encoding="utf-8-sig", newline="") if text else opener(file.path, "rb")
+    if not text:
+        return opener(file.path, "rb")
+    return opener(file.path, "rt", encoding="utf-8-sig", errors=errors, newline="")
 
 
 def _read_delimited(content: TextIO, file: TableFile, columns: Sequence[str], ids: Collection[str]) -> pd.DataFrame:
@@ -113,8 +122,9 @@ def _read_delimited(content: TextIO, file: TableFile, columns: Sequence[str], id
     # pandas lets long lines pass when it reads some columns only, so a nameless last column catches what is too much.
     beyond = len(header)
     places = [header.index(name) for name in columns]
+    headed = _Headed(file.separator.join(map(str, range(beyond + 1))) + "\n", content, file.separator, beyond)
     frame = pd.read_csv(
-        _Headed(file.separator.join(map(str, range(beyond + 1))) + "\n", content),
+        headed,
         sep=file.separator,
         usecols=sorted({*places, beyond}),
         dtype={str(beyond): str} | {str(header.index(name)): str for name in columns if name in ids},
@@ -126,9 +136,9 @@ def _read_delimited(content: TextIO, file: TableFile, columns: Sequence[str], id
     excess = frame.pop(str(beyond)).notna().to_numpy()
     if excess.any():
         line = _physical_line(file, int(np.argmax(excess)))
-        raise InputError(
-            f"{file.path}, line {line}: more fields than the {beyond} of the header; quote or mend the line"
-        )
+        _refuse_excess(file, line, beyond)
+    if headed.doubtful:
+        _check_records(file, beyond)
     frame = frame[[str(place) for place in places]].set_axis(list(columns), axis=1)
     return frame.assign(**{name: _exact_ids(frame[name]) for name in columns if name in ids})
 
@@ -150,7 +160,7 @@ def _exact_ids(column: pd.Series) -> pd.Series:
 def _physical_line(file: TableFile, record: int | None) -> int:
     """Line of the file, from 1, at which a record begins; record 0 follows the header, and None is the last one."""
     line = 1
-    with _open(file) as content:
+    with open_table(file) as content:
         for line, _ in islice(_records(content, file), None if record is None else record + 2):  # noqa: B007
             pass
     return line
@@ -158,7 +168,7 @@ def _physical_line(file: TableFile, record: int | None) -> int:
 
 def _decode_line(file: TableFile) -> int:
     """Line of the file, from 1, that is not UTF-8."""
-    with _open(file, text=False) as content:
+    with open_table(file, text=False) as content:
         for line, letters in enumerate(content, start=1):
             try:
                 letters.decode("utf-8")
@@ -184,16 +194,57 @@ def _records(content: TextIO, file: TableFile) -> Iterator[tuple[int, list[str]]
         csv.field_size_limit(limit)
 
 
-class _Headed(io.TextIOBase):
-    """A text file whose header, read already, is replaced by another."""
+def _check_records(file: TableFile, width: int) -> None:
+    """Refuse what pandas passes over: fields beyond an empty one that is too much, and a NUL at the end of an id."""
+    with open_table(file) as content:
+        for line, fields in _records(content, file):
+            if any(fields[width:]):
+                _refuse_excess(file, line, width)
+            if any("\0" in field for field in fields):
+                raise InputError(f"{file.path}, line {line}: a NUL byte, which is no text; remove it")
 
-    def __init__(self, header: str, rest: TextIO) -> None:
+
+def _refuse_excess(file: TableFile, line: int, width: int) -> NoReturn:
+    raise InputError(f"{file.path}, line {line}: more fields than the {width} of the header; quote or mend the line")
+
+
+class _Headed(io.TextIOBase):
+    """A text file whose header, read already, is replaced by another.
+
+    It is `doubtful` once something has passed that pandas may pass over: a NUL, a line with more separators than a
+    record of one field too many has, or a record of several lines.
+    """
+
+    def __init__(self, header: str, rest: TextIO, separator: str, most: int) -> None:
         self._header = header
         self._rest = rest
+        self._most = {separator: most}
+        self._carried = dict.fromkeys((separator, '"'), 0)  # in the line that the last block has left unfinished
+        self.doubtful = False
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int | None = -1, /) -> str:
         head, self._header = self._header, ""
-        return head or self._rest.read(-1 if size is None else size)
+        if head:
+            return head
+        block = self._rest.read(-1 if size is None else size)
+        self.doubtful = self.doubtful or "\0" in block or self._is_doubtful(block)
+        return block
+
+    def _is_doubtful(self, block: str) -> bool:
+        lines = block.split("\n")
+        for mark, carried in self._carried.items():
+            if mark not in block and not carried:
+                continue
+            counts = [line.count(mark) for line in lines]
+            counts[0] += carried
+            self._carried[mark] = counts.pop()
+            if mark in self._most:
+                doubtful = max(counts, default=0) > self._most[mark]
+            else:
+                doubtful = any(number % 2 for number in counts)
+            if doubtful:
+                return True
+        return False

@@ -11,6 +11,7 @@ import pandas as pd
 from .._arrow import parquet_files
 from .._folders import writing_file
 from ..errors import InputError
+from ..parameters import as_path
 from .files import PARQUET, SEPARATORS, PathLike, reason
 
 WRITABLE = (".csv", ".tsv", PARQUET)
@@ -64,7 +65,7 @@ def check_writable(path: PathLike) -> tuple[Path, str]:
     InputError, MissingExtraError
         As in `write_table`.
     """
-    target = Path(path)
+    target = as_path("path", path)
     suffix = target.suffix.lower()
     if not target.parent.is_dir():
         raise InputError(f"there is no folder {target.parent} for {target.name}; create it first")
