@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 
 from ._csr import join_cells, keep_cells
+from ._ids import refuse_masked
 from .errors import InputError
 from .interactions import as_interactions
 
@@ -33,6 +34,7 @@ def check_positions(name: str, positions: ArrayLike, count: int) -> NDArray[np.i
     InputError
         If there is anything but whole numbers from 0 to count - 1 in it; names the first.
     """
+    refuse_masked(positions, name)
     try:
         array = np.asarray(positions)
     except ValueError as error:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._ids import LARGEST_SIDE, check_side, plain
+from ._ids import LARGEST_SIDE, as_array, check_side, plain
 from .errors import InputError
 
 AGGREGATES = ("sum", "max", "last", "count")
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 def check_indices(indices: Any, name: str, size: int | None = None) -> Array:
     """Integer positions in ``[0, size)`` as a 1-D array; without ``size`` only the range of a side is checked."""
-    array = np.asarray(indices)
+    array = as_array(indices, name)
     if array.ndim != 1:
         raise InputError(f"{name}: expected a 1-D array, met {array.ndim} dimensions; flatten it")
     if array.size == 0:
@@ -43,7 +43,7 @@ def check_shape(shape: Any, name: str = "shape") -> tuple[int, int]:
     try:
         users, items = (int(side) for side in shape)
         whole = (users, items) == tuple(shape)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         whole = False
     if not whole or users < 1 or items < 1:
         raise InputError(f"{name}: expected two positive integers (users, items), met {shape!r}")

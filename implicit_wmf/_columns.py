@@ -33,7 +33,10 @@ def take_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series
 
 def _arrow_columns(frame: Any, wanted: dict[str, Hashable]) -> dict[str, pd.Series]:
     pyarrow = arrow("Reading Arrow tables")
-    table = pyarrow.table(frame)
+    try:
+        table = pyarrow.table(frame)
+    except pyarrow.ArrowInvalid as error:  # a single column has the protocol of tables too
+        raise InputError(f"frame: expected a table, met {type(frame).__name__} ({error})") from error
     check_names(table.column_names, wanted.items())
     return {
         argument: arrow_to_pandas(table.column(name), is_id=argument in ("user", "item"))
@@ -46,6 +49,8 @@ def check_names(
 ) -> None:
     """Refuse names that are not exactly one column's; `wanted` are pairs of what the message begins with and a name."""
     for place, name in wanted:
+        if not isinstance(name, Hashable):
+            raise InputError(f"{place}: {name!r:.60} names no column; the columns are {spell(columns, limit=50)}")
         found = columns.count(name)
         if found > 1:
             raise InputError(f"{place}: {found} columns are named {name!r}; rename all but one")
@@ -72,6 +77,8 @@ def numbers(column: Any, name: str, place: Place) -> NDArray[Any]:
 
 def _complete(column: Any, name: str, place: Place, entry: str, lacking: str) -> pd.Series:
     column = column if isinstance(column, pd.Series) else pd.Series(column)
+    if column.dtype.kind == "V":
+        raise InputError(f"{name}: raw bytes of dtype {column.dtype}; convert them to numbers")
     missing = np.flatnonzero(column.isna())
     if missing.size:
         raise InputError(f"{name}: the {entry} at {place(int(missing[0]))} is {lacking}; remove the line or fill it")

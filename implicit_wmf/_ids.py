@@ -28,6 +28,21 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) and value.dtype.kind in "biufUS" else value
 
 
+def refuse_masked(values: Any, name: str) -> None:
+    """Refuse a masked array, whose mask NumPy's functions would lose in silence."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(f"{name}: met a masked array, whose mask would be lost; give its filled() or compressed()")
+
+
+def as_array(values: Any, name: str) -> NDArray[Any]:
+    """Take a sequence as an array of whatever dimensions and dtype."""
+    refuse_masked(values, name)
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name}: not an array ({error}); give a flat sequence") from error
+
+
 def check_side(size: int, name: str) -> None:
     """Refuse a number of users or items that 32-bit indices cannot count."""
     if size > LARGEST_SIDE:
@@ -55,6 +70,7 @@ def flat_index(ids: Any, name: str) -> pd.Index:
         raise InputError(f"{name}: the ids have {ids.ndim} dimensions; give a flat sequence")
     if isinstance(ids, pd.MultiIndex):
         return ids.to_flat_index()
+    _check_kind(getattr(ids, "dtype", None), name)
     index = pd.Index(ids, tupleize_cols=False)
     if isinstance(index.dtype, pd.CategoricalDtype):
         index = index.astype(index.categories.dtype)
@@ -62,6 +78,12 @@ def flat_index(ids: Any, name: str) -> pd.Index:
         # [2**53 + 1, 0.5] as float64 would change the first id.
         index = pd.Index(ids, dtype=object, tupleize_cols=False)
     return index.rename(None)
+
+
+def _check_kind(dtype: Any, name: str) -> None:
+    """Refuse what pandas has no Index for; to convert long doubles to float64 might make one id of two."""
+    if isinstance(dtype, np.dtype) and dtype in (np.float16, np.longdouble, np.clongdouble) and dtype != np.float64:
+        raise InputError(f"{name}: ids cannot be of dtype {dtype}; convert them to whole numbers, float64 or text")
 
 
 @contextmanager
@@ -111,6 +133,7 @@ def _factorize(column: pd.Series, name: str) -> tuple[NDArray[np.int64], pd.Inde
             # Never read: number_ids refuses the missing line first; it only keeps take() in range.
             seen = np.maximum(seen, 0)
         return codes.astype(np.int64), column.cat.categories.take(seen)
+    _check_kind(column.dtype, name)
     values = column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
     with _hashing(name):
         codes, uniques = pd.factorize(values)

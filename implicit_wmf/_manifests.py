@@ -11,6 +11,7 @@ from typing import Any
 
 from ._folders import current_folder, write_bytes
 from .errors import InputError
+from .parameters import as_path
 
 Manifest = dict[str, Any]
 
@@ -32,7 +33,7 @@ def check_target(path: str | os.PathLike[str], name: str, kind: str, called: str
     InputError
         If something else is there, or in the folder; names it.
     """
-    target = Path(path).resolve()
+    target = as_path("path", path).resolve()
     folder = current_folder(target)
     if not folder.exists():
         return target

@@ -15,7 +15,7 @@ from ._asked import list_length
 from ._folders import writing_folder
 from .errors import InputError, MissingExtraError
 from .interactions import Interactions
-from .parameters import one_of, whole
+from .parameters import as_path, one_of, whole
 from .recommending import Recommending
 
 Array = NDArray[Any]
@@ -107,7 +107,9 @@ class Exporting(Recommending):
                             ("expansion_search", expansion_search), ("sample", sample)):  # fmt: skip
             whole(1)(name, value)
         one_of("f32", "f16", "bf16")("dtype", dtype)
-        length = list_length(N)
+        length, target = list_length(N), as_path("path", path)
+        if not target.name:
+            raise InputError(f"path is {str(path)!r}, which has no name; name a file that is to be made")
         try:
             from usearch.index import Index
         except ImportError as error:
@@ -122,8 +124,8 @@ class Exporting(Recommending):
             expansion_add=expansion_add,
         )
         self._add_items(index, items, dtype)
-        _save(index, Path(path))
-        written = Index.restore(str(path), view=True, expansion_search=expansion_search)
+        _save(index, target)
+        written = Index.restore(str(target), view=True, expansion_search=expansion_search)
         return IndexQuality(self._recall(written, users, (vectors, items), min(length, len(items))), users.size)
 
     def _add_items(self, index: Any, items: Array, dtype: str) -> None:
@@ -165,7 +167,7 @@ class Exporting(Recommending):
         InputError
             If the place cannot be written, or something is there.
         """
-        target = Path(path)
+        target = as_path("path", path)
         if target.exists():
             raise InputError(f"path: {target} is there already; move it away, or choose another path")
         data: Interactions = self._state().interactions

@@ -22,7 +22,7 @@ class WMFConfig(Config):
         If a value is outside its range; the message names the parameter and the value.
     """
 
-    factors: int = parameter(64, whole(1), "Length d of the factor vectors.")
+    factors: int = parameter(64, whole(1, below=2**31), "Length d of the factor vectors.")
     regularization: float = parameter(0.01, number(0), "Strength lambda of the L2 penalty on the factors.")
     user_regularization: float | None = parameter(
         None, or_none(number(0)), "lambda of the users' factors; by default --regularization."
@@ -56,7 +56,7 @@ class WMFConfig(Config):
     )
     iterations: int = parameter(15, whole(0), "Epochs: each solves all users, then all items.")
     solver: str = parameter("auto", one_of("auto", "exact", "cg"), "How rows are solved: auto, exact or cg.")
-    cg_steps: int = parameter(3, whole(1), "Conjugate-gradient steps a row (solver cg).")
+    cg_steps: int = parameter(3, whole(1, below=2**16 - 1), "Conjugate-gradient steps a row (solver cg).")
     init_scale: float = parameter(
         0.1, number(0, exclusive=True), "Standard deviation of the starting factors, times sqrt(d)."
     )

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from ._asked import list_length
 from .confidence import StoredCells, literal_cells, stored_cells
 from .config import WMFConfig
+from .errors import InputError
 from .factor_model import FactorModel
 from .new_rows import background_scales
 from .pinning import pinned
@@ -142,6 +143,10 @@ class Explaining(FactorModel[WMFConfig]):
             system += background[0] * side.gram
         penalty = state.config.regularizations[0] * total**state.config.regularization_exponent
         system[np.diag_indices_from(system)] += penalty
+        if not np.isfinite(system).all():
+            raise InputError(
+                f"the weights or the factors that explain user {user} are too large for float64: scale the values down"
+            )
         targets = cells.confidence * cells.preference
         kept = targets != 0
         return _Reasons(system, every[kept], cells.columns[kept], targets[kept])

@@ -19,6 +19,7 @@ from .checkpoints import Checkpoint
 from .configured import ConfigT, Configured
 from .errors import InputError, NotFittedError
 from .interactions import Interactions
+from .parameters import or_none, truth
 from .persistence import ModelKind, SavedModel, load_model, save_model
 from .scoring import Scoring
 from .similarity import Similar
@@ -62,6 +63,7 @@ class FactorModel(Configured[ConfigT], BatchRecommending, Scoring, Similar, Expo
         where a handler of signals exits, the best epoch so far is kept, which without validation is the last whole one.
         With a `checkpoint` what was reached is a NamedTuple of arrays, and `epochs` and `start` go on from what it had.
         """
+        or_none(truth)("progress", progress)
         disk = checkpoint or Checkpoint()
         at = _Followed(disk.history, start)
         disable = None if progress is None else not progress

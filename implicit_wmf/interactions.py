@@ -22,7 +22,7 @@ from ._cells import (
     full_csr,
 )
 from ._columns import numbers, take_columns, times
-from ._ids import Place, make_index, number_ids, positions_of
+from ._ids import Place, as_array, make_index, number_ids, positions_of
 from .errors import InputError
 
 _line = "line {}".format
@@ -333,7 +333,7 @@ def as_interactions(data: Any, name: str = "data", *, keep_zeros: bool = False) 
 
 
 def _check_aggregate(aggregate: str) -> None:
-    if aggregate not in AGGREGATES:
+    if not isinstance(aggregate, str) or aggregate not in AGGREGATES:
         raise InputError(f"aggregate: {aggregate!r} is unknown; choose one of {', '.join(AGGREGATES)}")
 
 
@@ -341,7 +341,7 @@ def _flat(values: Any, name: str) -> Any:
     """Return a Series, or a 1-D array; pandas would take a nested list for a column of objects."""
     if isinstance(values, pd.Series):
         return values.reset_index(drop=True)
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.ndim != 1:
         raise InputError(f"{name}: expected a 1-D array, met {array.ndim} dimensions; flatten it")
     return array

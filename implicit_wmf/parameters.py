@@ -9,6 +9,7 @@ import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -19,12 +20,14 @@ from .errors import InputError
 Check = Callable[[str, Any], None]
 
 
-def whole(minimum: int) -> Check:
-    """Accept whole numbers of at least `minimum`."""
+def whole(minimum: int, below: float = math.inf) -> Check:
+    """Accept whole numbers from `minimum` on, below a limit if there is one."""
 
     def check(name: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
             raise InputError(f"{name} must be a whole number of at least {minimum}, got {value!r}")
+        if int(value) >= below:
+            raise InputError(f"{name} must be a whole number below {below}, got {value!r:.60}")
 
     return check
 
@@ -91,6 +94,17 @@ def random_state(name: str, value: Any) -> None:
         or_none(whole(0))(name, value)
 
 
+def as_path(name: str, value: Any) -> Path:
+    """Take a path-like argument; what is none, and names that no file can have, are refused."""
+    try:
+        path = Path(value)
+    except TypeError as error:
+        raise InputError(f"{name} must be a path, as text or pathlib.Path, got {value!r:.60}") from error
+    if "\0" in str(path):
+        raise InputError(f"{name} is {value!r:.60}; file names cannot hold a zero character")
+    return path
+
+
 def scheme_or_array(*choices: str) -> Check:
     """Accept one of some words, or one number >= 0 for each row."""
 
@@ -101,10 +115,10 @@ def scheme_or_array(*choices: str) -> Check:
             raise InputError(f"{name} must be in the order of the data's rows, not labelled: give its .to_numpy()")
         try:
             array = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             array = np.empty(0)
         if (
-            isinstance(value, str)
+            isinstance(value, str | np.ma.MaskedArray)
             or array.ndim != 1
             or not (np.isfinite(array) & (array >= 0)).all()
             or not array.any()

@@ -9,7 +9,6 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from ._stored_arrays import read_array, write_array
 from ._stored_ids import Arrays, pack_ids, unpack_ids
 from .errors import InputError
 from .interactions import Interactions
-from .parameters import Config
+from .parameters import Config, as_path
 
 FORMAT = "implicit_wmf model"
 FORMAT_VERSION = 2
@@ -69,7 +68,7 @@ class SavedModel:
 
 def is_model(path: PathLike) -> bool:
     """Whether a saved model of this library, of any version, whole or damaged, is there."""
-    return is_manifest(current_folder(Path(path)) / MANIFEST, FORMAT)
+    return is_manifest(current_folder(as_path("path", path)) / MANIFEST, FORMAT)
 
 
 def check_can_save(path: PathLike, interactions: Interactions) -> None:
@@ -179,7 +178,7 @@ def load_model(path: PathLike, kind: ModelKind, *, mmap: bool = False) -> SavedM
     InputError
         If the folder is not a model, is of another class or format version, or is damaged; says what is wrong.
     """
-    folder = current_folder(Path(path))
+    folder = current_folder(as_path("path", path))
     manifest = read_manifest(folder, MANIFEST, FORMAT, READABLE_VERSIONS, CALLED)
     name = manifest.get("model", "WMF")
     if name != kind.name:

@@ -14,6 +14,7 @@ from ._asked import Eligible, check_users, choose, list_length
 from ._csr import drop_cells, keep_cells
 from ._ids import locate, wanted_ids
 from .errors import InputError
+from .parameters import truth
 from .persistence import SavedModel
 from .pinning import pinned
 from .ranking import Catalogue
@@ -96,6 +97,7 @@ class Recommending:
             For positions out of range and matrices of another shape; names the place.
         """
         length = list_length(N)
+        truth("filter_already_liked_items", filter_already_liked_items)
         shape = self._state().interactions.shape
         rows, given = check_users(users, user_items, shape)
         seen = None
@@ -161,7 +163,7 @@ class Recommending:
         InputError
             If a user is unknown; names the first ones.
         """
-        if unknown not in ("error", "popular"):
+        if not isinstance(unknown, str) or unknown not in ("error", "popular"):
             raise InputError(f"unknown must be 'error' or 'popular', got {unknown!r}")
         data = self._state().interactions
         length = min(list_length(N), data.shape[1])

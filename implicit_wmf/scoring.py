@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import target_ranks
 from ._asked import check_cells, check_positions
+from ._ids import refuse_masked
 from .errors import InputError
 from .pinning import pinned
 from .recommending import Recommending
@@ -136,6 +137,7 @@ def check_pairs(users: ArrayLike, items: ArrayLike, shape: tuple[int, int]) -> t
 
 
 def _positions(name: str, given: ArrayLike, count: int) -> Positions:
+    refuse_masked(given, name)
     try:
         array = np.asarray(given)
     except ValueError as error:

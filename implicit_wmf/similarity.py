@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from . import ranking
 from ._asked import check_positions, list_length, select_candidates
-from .errors import InputError
+from .parameters import one_of, truth
 from .pinning import pinned
 from .ranking import Catalogue
 from .recommending import Recommending, lists_frame
@@ -170,6 +170,7 @@ class Similar(Recommending):
     ) -> tuple[Array, Array]:
         factors = self._factors_of(side)
         length = list_length(N)
+        truth("include_self", include_self)
         rows = check_positions(f"{side}s", asked, len(factors))
         chosen = select_candidates(len(factors), candidates, denied, ("candidates", f"filter_{side}s"))
         catalogue = self._neighbours_of(side, metric)
@@ -189,8 +190,7 @@ class Similar(Recommending):
 
     def _neighbours_of(self, side: str, metric: Any) -> Catalogue:
         """Prepare a whole side; it is kept for the next question."""
-        if metric not in METRICS:
-            raise InputError(f"metric must be one of {', '.join(map(repr, METRICS))}, got {metric!r}")
+        one_of(*METRICS)("metric", metric)
 
         def make() -> Catalogue:
             factors = self._factors_of(side)

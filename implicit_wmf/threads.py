@@ -7,19 +7,59 @@ one call: starting two takes a tenth of a millisecond, and none is left that a f
 
 from __future__ import annotations
 
-import itertools
+import functools
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+# What limits the threads of Numba and of OpenMP limits these too, which stand in for theirs. OPENBLAS_NUM_THREADS and
+# MKL_NUM_THREADS are for BLAS alone: many set them to 1 just to keep it out of the way of a library's own threads.
+_LIMITING = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
+_GROUPS = Path("/sys/fs/cgroup")
+
 
 def available_threads() -> int:
-    """Count the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Count the threads to use where no number is asked for.
+
+    They are the cores that this process may run on, or fewer: no more than ``NUMBA_NUM_THREADS`` or
+    ``OMP_NUM_THREADS`` say, and no more than a container's share of processor time (its cgroup's ``cpu.max``) keeps
+    busy.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(min([cores, _processor_share(), *_environment_limits()]))
+
+
+def _environment_limits() -> Iterator[int]:
+    for name in _LIMITING:
+        first = os.environ.get(name, "").split(",")[0].strip()  # of OpenMP's list, a number a level of nesting
+        if first.isdecimal() and int(first) > 0:  # OpenMP too goes on without what it cannot read
+            yield int(first)
+
+
+@functools.cache
+def _processor_share() -> int | float:
+    """Processors' worth of time that the control groups (version 2) of this process get, rounded up."""
+    try:
+        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return math.inf
+    own = next((line[len("0::") :].lstrip("/") for line in groups if line.startswith("0::")), "")
+    folders = [_GROUPS / own, *(_GROUPS / own).parents]
+    return min(_quota(folder / "cpu.max") for folder in folders if folder.is_relative_to(_GROUPS))
+
+
+def _quota(file: Path) -> int | float:
+    try:
+        quota, period = file.read_text(encoding="utf-8").split()
+        return math.inf if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # no such group, or the root's, or a system that has none
+        return math.inf
 
 
 _LIMIT: ContextVar[int | None] = ContextVar("threads", default=None)
@@ -40,43 +80,77 @@ def run_blocks(task: Callable[[int], None], count: int, num_threads: int | None 
 
     Threads take the next block when they are free, so put the heaviest blocks first. Results must not depend on the
     order: a task writes to places of its own. The first exception of a task stops the others after their current block
-    and is raised here; so does ``KeyboardInterrupt``.
+    and is raised here; so does ``KeyboardInterrupt``. Where the system refuses more threads, those that there are do.
     """
     threads = min(num_threads or _LIMIT.get() or available_threads(), count)
     if threads <= 1:
         for block in range(count):
             task(block)
         return
-    queue = itertools.count()  # next() on it is atomic
-    stop = threading.Event()
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            while not stop.is_set() and (block := next(queue)) < count:
-                task(block)
-        except BaseException as error:
-            failures.append(error)
-            stop.set()
-
+    blocks = _Blocks(task, count)
     # The caller only waits, so that Ctrl-C, which Python delivers to the main thread, is seen at once.
-    workers = [threading.Thread(target=work, name=f"implicit_wmf-{number}") for number in range(threads)]
+    workers = [threading.Thread(target=blocks.work, name=f"implicit_wmf-{number}") for number in range(threads)]
     started: list[threading.Thread] = []
     try:
         for worker in workers:
-            worker.start()
+            if not _start(worker):
+                break
             started.append(worker)
-        _join(started)
+        if not started:
+            blocks.work()
+        for worker in started:
+            worker.join()
     finally:
-        stop.set()
-        _join(started)
-    if failures:
-        raise failures[0]
+        blocks.stop()
+    if blocks.failures:
+        raise blocks.failures[0]
 
 
-def _join(workers: list[threading.Thread]) -> None:
-    for worker in workers:
-        worker.join()
+class _Blocks:
+    """Blocks of a task, which threads take until none is left, one failed or they are stopped."""
+
+    def __init__(self, task: Callable[[int], None], count: int) -> None:
+        self._task, self._queue = task, iter(range(count))
+        self._change = threading.Condition()
+        self._stopped, self._running = False, 0
+        self.failures: list[BaseException] = []
+
+    def work(self) -> None:
+        """Run blocks as they come."""
+        while (block := self._take()) is not None:
+            try:
+                self._task(block)
+            except BaseException as error:
+                self.failures.append(error)
+                self._stopped = True
+            finally:
+                with self._change:
+                    self._running -= 1
+                    self._change.notify_all()
+
+    def _take(self) -> int | None:
+        with self._change:
+            block = None if self._stopped else next(self._queue, None)
+            self._running += block is not None
+        return block
+
+    def stop(self) -> None:
+        """Let no further block begin, and wait for those that run.
+
+        Joining their threads would not do: a join that Ctrl-C interrupted takes the thread for ended (Python 3.11).
+        """
+        with self._change:
+            self._stopped = True
+            self._change.wait_for(lambda: self._running == 0)
+
+
+def _start(worker: threading.Thread) -> bool:
+    """Start a thread; False where the process may have no more of them."""
+    try:
+        worker.start()
+    except RuntimeError:
+        return False
+    return True
 
 
 class _SingleThreadedBlas:

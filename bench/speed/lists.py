@@ -107,7 +107,7 @@ def fit_factors(job: Job) -> bool:
 
 def time_lists(job: Job) -> Job:
     """Time a contestant's lists for the first users, after a warm-up."""
-    with np.load(job["factors"]) as saved:
+    with np.load(job["factors"], allow_pickle=False) as saved:
         users, items = np.ascontiguousarray(saved["users"][: job["users"]]), saved["items"]
     seen = load(job["data"])[: job["users"]]
     run = _RUNS[job["contestant"]](users, items, seen, job)

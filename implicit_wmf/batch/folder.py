@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from .._folders import replace_folder, write_bytes
 from ..errors import InputError
+from ..parameters import as_path
 
 SUMMARY = "_summary.json"  # readers of folders of Parquet ignore names that begin with "_" or "."
 FORMAT = "implicit_wmf recommendations"
@@ -43,7 +44,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     InputError
         If something else is there, or something else is in the folder; names it.
     """
-    target = Path(path).resolve()
+    target = as_path("path", path).resolve()
     if not target.name:
         raise InputError(f"path {target} has no name; name a folder that is to be made")
     if not target.exists():

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from tqdm import tqdm
 
 from .._asked import check_cells, check_positions, list_length
+from .._bars import Bar
 from .._fingerprints import choice_digest, model_digest
 from .._ids import plain
 from ..errors import InputError
+from ..parameters import truth
 from ..persistence import SavedModel
 from ..pinning import pinned
 from ..recommending import Recommending
@@ -114,6 +115,7 @@ class BatchRecommending(Recommending):
         ``_summary.json``, which readers of Parquet folders leave out: ``pandas.read_parquet(path)`` gives one table.
         """
         began = time.perf_counter()
+        truth("filter_already_liked_items", filter_already_liked_items)
         state = self._state()
         target = check_target(path)
         length = list_length(N)
@@ -130,7 +132,7 @@ class BatchRecommending(Recommending):
         with working_folder(target, question, restart=restart) as folder:
             resumed = sum(record["users"] for record in folder.records.values())
             disable = None if progress is None else not progress
-            with tqdm(total=rows.size, initial=resumed, disable=disable, desc="recommend", unit="user") as bar:
+            with Bar(total=rows.size, initial=resumed, disable=disable, desc="recommend", unit="user") as bar:
                 for done in job.write_missing(folder, tables):
                     bar.update(done)
             return job.publish(folder, question, resumed, began)

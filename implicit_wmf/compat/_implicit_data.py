@@ -38,30 +38,60 @@ def positions(name: str, ids: ArrayLike, count: int) -> NDArray[np.int64]:
         raise UnknownIdError(str(error)) from error
 
 
-def as_csr(name: str, matrix: Any) -> Any:
-    """Convert a sparse matrix to CSR, with a warning where that takes work."""
+def check_sparse(name: str, matrix: Any) -> Any:
+    """Refuse what is not sparse, with a warning where it is not CSR, which takes work."""
     if not sparse.issparse(matrix):
         raise InputError(f"{name} must be a CSR matrix, got {type(matrix).__name__}")
     if matrix.format != "csr":
         warnings.warn(f"{name} is converted from {matrix.format} to CSR", ParameterWarning, stacklevel=4)
-    return matrix.tocsr()
+    return matrix
+
+
+def row_of(name: str, cells: Any, rows: NDArray[np.int64]) -> csr_array:
+    """Take one row of a sparse matrix, of which nothing else is looked at where it is CSR.
+
+    scipy would follow row pointers that were changed after the matrix was built wherever they lead.
+    """
+    if rows.size != 1:
+        raise InputError(f"userid must be one index, got {rows.size}")
+    row = int(rows[0])
+    if cells.format != "csr" or not _leads_to(cells, row):
+        cells = checked(name, cells)
+    span = slice(*cells.indptr[row : row + 2].tolist())
+    parts = cells.data[span], cells.indices[span], [0, span.stop - span.start]
+    return csr_array(parts, shape=(1, cells.shape[1]))
+
+
+def _leads_to(cells: Any, row: int) -> bool:
+    """Whether the arrays of CSR are of the right kinds and lengths as far as this row."""
+    indptr, indices, data = (np.asarray(part) for part in (cells.indptr, cells.indices, cells.data))
+    flat = indptr.ndim == indices.ndim == data.ndim == 1 and indptr.dtype.kind == indices.dtype.kind == "i"
+    if not flat or len(indptr) != cells.shape[0] + 1:
+        return False
+    begin, end = indptr[row : row + 2]
+    return bool(indptr[0] == 0 <= begin <= end <= min(len(indices), len(data)))
+
+
+def checked(name: str, matrix: Any) -> csr_array:
+    """Convert a matrix whose arrays are looked at before compiled code follows them."""
+    try:
+        return Interactions.from_matrix(matrix).matrix
+    except InputError as error:
+        raise ModelFitError(f"{name}: {error}") from error
 
 
 def check_confidences(
     name: str, matrix: Any, alpha: float = 1.0, rows: int | None = None, columns: int | None = None
 ) -> csr_array:
     """Check a matrix of `rows` rows and at most `columns` columns, to which it is widened; multiply it by alpha."""
-    matrix = as_csr(name, matrix)
+    matrix = check_sparse(name, matrix)
     if rows is not None and matrix.shape[0] != rows:
         raise InputError(f"{name} has {matrix.shape[0]} rows; give one for each id, of which there are {rows}")
     if columns is not None and matrix.shape[1] > columns:
         raise InputError(f"{name} has {matrix.shape[1]} columns; the model knows {columns}")
     if rows == 0:
         return csr_array((0, columns or matrix.shape[1]), dtype=np.float32)
-    try:
-        cells = Interactions.from_matrix(matrix).matrix
-    except InputError as error:
-        raise ModelFitError(f"{name}: {error}") from error
+    cells = checked(name, matrix)
     with np.errstate(over="ignore"):
         values = cells.data * cells.dtype.type(alpha)
     return csr_array((values, cells.indices, cells.indptr), shape=(cells.shape[0], columns or cells.shape[1]))

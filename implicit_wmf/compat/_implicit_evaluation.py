@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, csr_matrix
-from tqdm import tqdm
+from scipy.sparse import coo_array, csr_matrix, issparse
 
+from .._bars import Bar
+from .._cells import cells_of_sparse, check_numbers
 from ..errors import InputError
 from ..evaluation import metrics
 from ..evaluation.hits import hit_matrix
+from ..parameters import whole
+from ._implicit_data import ModelFitError, checked
 
 _BATCH = 4096  # users a call of recommend
 
@@ -30,7 +33,7 @@ def train_test_split(
     ratings: Any, train_percentage: float = 0.8, random_state: Any = None
 ) -> tuple[csr_matrix, csr_matrix]:
     """Put each stored cell to train with this probability, else to test, where only positive ones are kept."""
-    cells = ratings.tocoo()
+    cells = _cells_of("ratings", ratings)
     train = generator(random_state).random(len(cells.data)) < train_percentage
     return _take(cells, train), _take(cells, ~train & (cells.data > 0))
 
@@ -46,7 +49,7 @@ def leave_k_out_split(
         raise InputError(f"K must be at least 1, got {K}")
     if not 0 <= train_only_size < 1:
         raise InputError(f"train_only_size must be at least 0 and below 1, got {train_only_size}")
-    cells, random = ratings.tocoo(), generator(random_state)
+    cells, random = _cells_of("ratings", ratings), generator(random_state)
     users, place, counts = np.unique(cells.row, return_inverse=True, return_counts=True)
     eligible = counts > K + 1
     if train_only_size > 0:
@@ -56,6 +59,18 @@ def leave_k_out_split(
     rank[order] = np.arange(place.size) - np.repeat(np.cumsum(counts) - counts, counts)
     test = eligible[place] & (rank < K)
     return _take(cells, ~test), _take(cells, test)
+
+
+def _cells_of(name: str, matrix: Any) -> coo_array:
+    """Take the cells as they are stored, once they were looked at: scipy would follow any index."""
+    if not issparse(matrix):
+        raise InputError(f"{name} must be a sparse matrix, got {type(matrix).__name__}")
+    try:
+        rows, columns, values = cells_of_sparse(matrix)
+        check_numbers(values, "matrix")
+    except InputError as error:
+        raise ModelFitError(f"{name}: {error}") from error
+    return coo_array((values, (rows, columns)), shape=matrix.shape)
 
 
 def _take(cells: Any, chosen: NDArray[np.bool_]) -> csr_matrix:
@@ -74,8 +89,8 @@ def ranking_metrics_at_k(
 
     Precision is all hits divided by the sum of min(K, test items of the user). The model's own `num_threads` counts.
     """
-    train, test = train_user_items.tocsr(), csr_array(test_user_items, copy=True)
-    test.sum_duplicates()
+    whole(1)("K", K)
+    train, test = checked("train_user_items", train_user_items), checked("test_user_items", test_user_items)
     if test.shape[1] != train.shape[1] or test.shape[0] > train.shape[0]:
         raise InputError(f"test_user_items has shape {test.shape}, train_user_items {train.shape}; give the same")
     users = np.flatnonzero(np.diff(test.indptr))
@@ -83,7 +98,7 @@ def ranking_metrics_at_k(
         raise InputError("test_user_items stores no cell; there is no user to test on")
     hits = np.empty((users.size, K), bool)
     starts = range(0, users.size, _BATCH)
-    for start in tqdm(starts, disable=not show_progress):
+    for start in Bar(starts, disable=not show_progress):
         rows = users[start : start + _BATCH]
         ids, _ = model.recommend(rows, train[rows], N=K)
         likes = test[rows]

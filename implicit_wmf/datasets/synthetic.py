@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import index
 
 import numpy as np
@@ -88,20 +89,41 @@ def synthetic(
             f"give at most {users * items // 2}, or more users or items."
         )
     rng = _generator(random_state)
+    indptr = np.zeros(users + 1, dtype=np.int64)
+    index_type = index_dtype(interactions)
+    indices = np.empty(interactions, dtype=index_type)
+    for start, degrees, chosen in sample_blocks(rng, (users, items), interactions, factors):
+        np.cumsum(degrees, out=indptr[start + 1 : start + 1 + len(degrees)])
+        indptr[start + 1 : start + 1 + len(degrees)] += indptr[start]
+        indices[indptr[start] : indptr[start + len(degrees)]] = chosen
+    counts = draw_counts(rng, interactions)
+    matrix = scipy.sparse.csr_array((counts, indices, indptr.astype(index_type)), shape=(users, items))
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def sample_blocks(
+    rng: np.random.Generator, shape: tuple[int, int], interactions: int, factors: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield the cells of `synthetic`, which checks the arguments, by blocks of consecutive users in order.
+
+    Yields
+    ------
+    start : int
+        The block's first user.
+    degrees : (users of the block,) array of int64
+        How many items each has.
+    chosen : (sum of degrees,) array of int64
+        Their items, rising within a user.
+    """
+    users, items = shape
     degrees = _degrees(rng, _zipf(rng, users, ACTIVITY_EXPONENT), interactions, most=(items + 1) // 2)
     phi = _item_tastes(rng, _zipf(rng, items, POPULARITY_EXPONENT), factors)
     item_cdf = _row_cdf(phi)
     indptr = np.concatenate([[0], np.cumsum(degrees)])
-    index_type = index_dtype(interactions)
-    indices = np.empty(interactions, dtype=index_type)
     for start, stop in _blocks(indptr, factors):
         theta = _user_tastes(rng, stop - start, factors)
-        block = _sample_block(rng, degrees[start:stop], theta, phi, item_cdf)
-        indices[indptr[start] : indptr[stop]] = block
-    counts = _counts(rng, interactions)
-    matrix = scipy.sparse.csr_array((counts, indices, indptr.astype(index_type)), shape=(users, items))
-    matrix.has_canonical_format = True
-    return matrix
+        yield start, degrees[start:stop], _sample_block(rng, degrees[start:stop], theta, phi, item_cdf)
 
 
 def _checked(name: str, value: int, *, least: int) -> int:
@@ -152,7 +174,7 @@ def _user_tastes(rng: np.random.Generator, users: int, factors: int) -> np.ndarr
     return theta
 
 
-def _counts(rng: np.random.Generator, n: int) -> np.ndarray:
+def draw_counts(rng: np.random.Generator, n: int) -> np.ndarray:
     """Return n float32 counts by inversion of P(count >= c) = c ** -COUNT_EXPONENT."""
     counts = np.empty(n, dtype=np.float32)
     for start in range(0, n, BLOCK_CELLS):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import rows_of_cells
+from .._ids import refuse_masked
 from ..errors import InputError
 
 Positions = NDArray[np.int64]
@@ -15,6 +16,7 @@ Positions = NDArray[np.int64]
 
 def whole_numbers(name: str, given: Any, dimensions: int, least: int | None = None) -> Positions:
     """Convert to an int64 array of so many dimensions, of numbers from `least` on."""
+    refuse_masked(given, name)
     try:
         array = np.asarray(given)
     except ValueError as error:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from .._ids import refuse_masked
 from ..errors import InputError
 from .list_checks import Positions, repeated, whole_numbers
 from .metrics import Metric, by_rank, parse_metrics
@@ -96,7 +97,7 @@ def evaluate_sampled(
     ([1.0], [2])
     """
     parsed = parse_metrics(metrics)
-    if ties not in TIES:
+    if not isinstance(ties, str) or ties not in TIES:
         raise InputError(f"ties is {ties!r}; choose one of {', '.join(map(repr, TIES))}")
     rows, wanted, table = _check_cases(users, positives, negatives)
     cases = np.flatnonzero(wanted >= 0)
@@ -192,6 +193,7 @@ def _check_negatives(rows: Positions, wanted: Positions, table: Positions, cases
 
 def _padded(negatives: Any) -> Any:
     """Make a table of rows of several lengths, such as a column of lists; what is a table already stays."""
+    refuse_masked(negatives, "negatives")
     try:
         array = np.asarray(negatives)
     except ValueError:  # rows of several lengths

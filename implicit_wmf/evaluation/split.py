@@ -66,6 +66,8 @@ def split_by_time(
     >>> train.matrix.nnz, test.matrix.nnz, test.shape
     (2, 1, (2, 2))
     """
+    if timestamp is None:
+        raise InputError("timestamp: None given; name the column that holds the times, or use split_last")
     table = take_table(frame, user=user, item=item, value=value, timestamp=timestamp)
     moments = moments_of(table, timestamp)
     if cut is None:

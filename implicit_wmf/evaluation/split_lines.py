@@ -17,6 +17,9 @@ from ..interactions import Interactions
 def take_table(frame: Any, **names: Hashable | None) -> pd.DataFrame:
     """Take the named columns of a frame of any kind into a pandas frame."""
     wanted = {argument: name for argument, name in names.items() if name is not None}
+    for argument in ("user", "item"):
+        if argument not in wanted:
+            raise InputError(f"{argument}: None given; name the column that holds the {argument} ids")
     columns = take_columns(frame, wanted)
     if "timestamp" in wanted:
         columns["timestamp"] = _in_zone(columns["timestamp"], frame, wanted["timestamp"])

@@ -12,6 +12,7 @@ from .._cells import check_not_negative
 from ..errors import InputError
 from ..factor_model import FactorModel, check_data_shape
 from ..interactions import Interactions, as_interactions
+from ..parameters import truth
 from ..persistence import SavedModel
 from ..validation import Callback, Watch
 from .kl_config import KLMFConfig
@@ -140,6 +141,7 @@ class KLMF(FactorModel[KLMFConfig]):
         KeyboardInterrupt
             As in :meth:`implicit_wmf.WMF.fit`.
         """
+        truth("track_loss", track_loss)
         config = self.config
         if config.tolerance > 0 and not track_loss:
             raise InputError(f"tolerance is {config.tolerance:g}, which needs track_loss=True; or set it to 0")

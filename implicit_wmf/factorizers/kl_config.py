@@ -12,7 +12,7 @@ from ..parameters import Config, float_dtype, number, or_none, parameter, random
 class KLMFConfig(Config):
     """Hyper-parameters of :class:`~implicit_wmf.factorizers.KLMF`, checked when made; see there for meanings."""
 
-    factors: int = parameter(64, whole(1), "Length d of the factor vectors.")
+    factors: int = parameter(64, whole(1, below=2**31), "Length d of the factor vectors.")
     iterations: int = parameter(100, whole(0), "Updates of all users, then all items.")
     tolerance: float = parameter(
         0.0, number(0), "Stop when an iteration lowers the divergence by less than this share; 0 never stops."

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from ..factor_model import FactorModel, check_data_shape
+from ..parameters import truth
 from ..persistence import SavedModel
 from ..scoring import score_in_chunks
 from ..validation import Callback, Watch
@@ -152,6 +153,7 @@ class ObservedMF(FactorModel[ObservedMFConfig]):
         KeyboardInterrupt
             As in :meth:`implicit_wmf.WMF.fit`.
         """
+        truth("track_loss", track_loss)
         data = as_ratings(ratings, observed)
         watch = Watch(
             data, validation=validation, metric=metric, patience=patience, validate_every=validate_every,

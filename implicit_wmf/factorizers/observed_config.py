@@ -12,7 +12,7 @@ from ..parameters import Config, float_dtype, number, or_none, parameter, random
 class ObservedMFConfig(Config):
     """Hyper-parameters of :class:`~implicit_wmf.factorizers.ObservedMF`, checked when made; see there for meanings."""
 
-    factors: int = parameter(64, whole(1), "Length d of the factor vectors.")
+    factors: int = parameter(64, whole(1, below=2**31), "Length d of the factor vectors.")
     regularization: float = parameter(
         1.3, number(0, exclusive=True), "Strength lambda of the L2 penalty on the factors, greater than 0."
     )

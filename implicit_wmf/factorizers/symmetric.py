@@ -32,7 +32,7 @@ _SMALLEST, _LARGEST = 1e-140, 1e140
 class SymmetricMFConfig(Config):
     """Hyper-parameters of :class:`SymmetricMF`, checked when made; see there for meanings."""
 
-    factors: int = parameter(8, whole(1), "Length r of the factor vectors.")
+    factors: int = parameter(8, whole(1, below=2**31), "Length r of the factor vectors.")
     regularization: float = parameter(0.0, number(0), "Strength lambda of the L2 penalty on the factors.")
     starts: int = parameter(5, whole(1), "Random starts, of which the best is kept.")
     iterations: int = parameter(1000, whole(1), "L-BFGS iterations a start, at most.")

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from .._cells import check_indices
+from .._ids import as_array
 from ..errors import InputError
 from .cells import Cells, matrix_cells, pattern_cells, values_at
 from .inputs import (
@@ -224,8 +225,8 @@ def observed_cells(observed: Any, shape: tuple[int, int]) -> Cells:
     elif isinstance(observed, tuple):
         rows, columns = _pairs(observed, shape)
     else:
-        mask = np.asarray(observed)
-        if mask.dtype != bool or isinstance(observed, np.ma.MaskedArray):
+        mask = as_array(observed, "observed")
+        if mask.dtype != bool:
             kind = f"{type(observed).__name__} of dtype {mask.dtype}"
             raise InputError(f"observed must be sparse, a boolean array, or a tuple of two index arrays, got {kind}")
         check_shape("observed", mask.shape, shape)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
+from .._bars import Bar
 from .._config_file import config_values
 from ..config import WMFConfig
 from ..errors import InputError
@@ -183,7 +183,7 @@ class _Search:
         done = read_trials(self.study, self.space)
         began = time.monotonic()
         disable = None if progress is None else not progress
-        with tqdm(total=len(plan), initial=len(done), disable=disable, desc="tune", unit="trial") as bar:
+        with Bar(total=len(plan), initial=len(done), disable=disable, desc="tune", unit="trial") as bar:
             while len(done) < len(plan):
                 if done and timeout is not None and time.monotonic() - began >= timeout:
                     break
