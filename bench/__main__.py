@@ -1,4 +1,4 @@
-"""The command line: ``speed`` and ``quality`` measure, ``selfcheck`` finds unfairness, ``mutants`` holes in tests."""
+"""The command line: ``speed``, ``quality`` and ``out-of-core`` measure, the others look for what is wrong."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from pathlib import Path
 
 from implicit_wmf.errors import InputError, MissingExtraError
 
+from .fuzz.command import add_fuzz, run_fuzz
+from .kills.command import add_kills, run_kills
 from .lab import JobError, Lab, missing_peers, without_missing
 from .mutants import add_mutants, run_mutants
 from .options import add_threads, markdown
+from .out_of_core.command import add_out_of_core, run_out_of_core
+from .out_of_core.report import render_out_of_core
 from .quality.command import add_quality, run_quality
 from .quality.report import render_quality
 from .records import read_json
@@ -19,7 +23,7 @@ from .selfcheck import EXACT_PEERS
 from .speed.command import add_speed, run_speed
 from .speed.report import render_speed
 
-RENDERERS = {"speed": render_speed, "quality": render_quality}
+RENDERERS = {"speed": render_speed, "quality": render_quality, "out-of-core": render_out_of_core}
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
@@ -58,8 +62,16 @@ def make_parser() -> argparse.ArgumentParser:
     for name, add, run, help_text in (
         ("speed", add_speed, run_speed, "seconds an epoch, to an objective, with size; writes RESULTS-speed.md"),
         ("quality", add_quality, run_quality, "metrics of the fits and seconds to them; writes RESULTS.md"),
+        (
+            "out-of-core",
+            add_out_of_core,
+            run_out_of_core,
+            "seconds and memory of prepare and of fits on a store; writes RESULTS-out-of-core.md",
+        ),
         ("report", _add_report, _report, "make a report again from its JSON record"),
         ("selfcheck", add_threads, _selfcheck, "whether all contestants are given the same problem"),
+        ("kills", add_kills, run_kills, "what kill -9 leaves of saves, fits with checkpoints, and prepare"),
+        ("fuzz", add_fuzz, run_fuzz, "files that are spoiled by chance, through all that reads them"),
         ("mutants", add_mutants, run_mutants, "how many faults put into the mathematics the tests find"),
     ):
         command = commands.add_parser(name, help=help_text)

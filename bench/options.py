@@ -18,7 +18,13 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 def add_places(parser: argparse.ArgumentParser) -> None:
     """Add where data sets and the report go."""
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the data sets")
-    parser.add_argument("--output", type=markdown, metavar="FILE.md", help="the report; JSON and plots go beside it")
+    add_output(parser)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", type=markdown, metavar="FILE.md", help="the report; JSON and plots go beside it"
+    )
 
 
 def markdown(text: str) -> Path:

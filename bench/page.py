@@ -9,7 +9,7 @@ from typing import Any
 
 from . import plots
 
-REPORTS = ("RESULTS.md", "RESULTS-speed.md", "RESULTS-speed-small.md", "RESULTS-lists.md")
+REPORTS = ("RESULTS.md", "RESULTS-speed.md", "RESULTS-speed-small.md", "RESULTS-lists.md", "RESULTS-out-of-core.md")
 
 
 class Page:

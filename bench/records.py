@@ -11,6 +11,7 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ PACKAGES = (
     "numba",
     "pandas",
     "threadpoolctl",
+    "duckdb",
+    "pyarrow",
     "implicit",
     "irspack",
     "cmfrec",
@@ -71,9 +74,9 @@ def machine(job: Record) -> Record:
     return machine_record()
 
 
-def versions(machine: Record) -> str:
+def versions(machine: Record, shown: Iterable[str] = SHOWN_PACKAGES) -> str:
     """Name the packages that a report is about, each with the version that was measured."""
-    return ", ".join(f"{name} {machine['packages'].get(name) or 'not installed'}" for name in SHOWN_PACKAGES)
+    return ", ".join(f"{name} {machine['packages'].get(name) or 'not installed'}" for name in shown)
 
 
 def write_json(path: Path, record: Record) -> None:

@@ -60,15 +60,16 @@ def parser_of(
         )
     if thinned:
         parser.add_argument(
-            "--min-item", type=_at_least_one, default=1, metavar="N", help="keep items with at least N lines"
+            "--min-item", type=at_least_one, default=1, metavar="N", help="keep items with at least N lines"
         )
         parser.add_argument(
-            "--min-user", type=_at_least_one, default=1, metavar="N", help="then keep users with at least N lines"
+            "--min-user", type=at_least_one, default=1, metavar="N", help="then keep users with at least N lines"
         )
     return parser
 
 
-def _at_least_one(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """Read a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)

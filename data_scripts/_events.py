@@ -182,7 +182,7 @@ def check_output(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"OUT {path.name!r} has an unknown suffix; data sets are written as {' or '.join(SUFFIXES)}")
     if path.suffix.lower() == ".parquet":
-        _pyarrow()
+        parquet_writing()
     check_writable(path.with_suffix(".csv"))
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file")
@@ -243,7 +243,7 @@ def write_whole(path: Path, write: Callable[[Any], None]) -> None:
 
 
 def _write_parquet(events: Events, file: Any) -> None:
-    pyarrow, parquet = _pyarrow()
+    pyarrow, parquet = parquet_writing()
     ids = {side: pyarrow.array(known) for side, known in (("user", events.users), ("item", events.items))}
     fields = [(side, known.type) for side, known in ids.items()]
     fields += [(events.value_name, pyarrow.float32())] if events.values is not None else []
@@ -261,7 +261,8 @@ def _write_parquet(events: Events, file: Any) -> None:
             writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def parquet_writing() -> tuple[Any, Any]:
+    """Return pyarrow and its module of Parquet, or say what is missing."""
     try:
         import pyarrow
         from pyarrow import parquet

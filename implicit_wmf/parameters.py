@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -92,6 +93,19 @@ def random_state(name: str, value: Any) -> None:
     """Accept None, a seed, or a NumPy generator."""
     if not isinstance(value, np.random.Generator):
         or_none(whole(0))(name, value)
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def as_bytes(name: str, value: Any) -> int:
+    """Take a number of bytes, or text such as "4GB" and "512 MiB"."""
+    text = "" if isinstance(value, bool) else str(value).lower()
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]i?|)b?\s*", text)
+    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if size < 1:
+        raise InputError(f"{name} must be a size such as '4GB', '512MiB' or a number of bytes, got {value!r:.60}")
+    return size
 
 
 def as_path(name: str, value: Any) -> Path:

@@ -169,7 +169,8 @@ class TestBlocks:
         assert self.rows(form.read(io.BytesIO(b""), "x")) == []
 
 
-SCRIPT_NAMES = sorted(path.stem for path in SCRIPTS.glob("[a-z]*.py"))
+# All but one read what a publisher has.
+SCRIPT_NAMES = sorted({path.stem for path in SCRIPTS.glob("[a-z]*.py")} - {"synthetic_interactions"})
 
 
 @pytest.mark.parametrize("name", SCRIPT_NAMES)

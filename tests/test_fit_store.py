@@ -95,7 +95,7 @@ def test_what_cannot_be_used_is_refused_and_the_model_stays(store):
     for given, message in (
         ({"confidence": TRAIN.matrix}, "confidence: a store has counts"),
         ({"memory_limit": "10MB"}, "memory_limit is 10 MB, but this fit needs"),
-        ({"memory_limit": "much"}, "memory_limit is 'much'; give bytes"),
+        ({"memory_limit": "much"}, "memory_limit must be a size .* got 'much'"),
         ({"validation": np.eye(3)}, "validation has shape"),
     ):
         with pytest.raises(InputError, match=message):

@@ -10,8 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from implicit_wmf import InputError, Interactions, WMFConfig
 from implicit_wmf.confidence import weigh
+from implicit_wmf.parameters import as_bytes
 from implicit_wmf.sharded import OutOfCore
-from implicit_wmf.sharded.memory import parse_bytes, plan_memory
+from implicit_wmf.sharded.memory import plan_memory
 from implicit_wmf.sharded.runner import add_up
 from implicit_wmf.sharded.scratch import Scratch
 from implicit_wmf.store import write_store
@@ -183,13 +184,13 @@ def test_a_system_without_a_solution_is_refused_by_name(tmp_path, monkeypatch):
     ("text", "size"), [("4GB", 4 * 10**9), ("1.5 gb", 15 * 10**8), ("512MiB", 2**29), (1000, 1000), ("7", 7)]
 )
 def test_sizes_are_read(text, size):
-    assert parse_bytes("memory_limit", text) == size
+    assert as_bytes("memory_limit", text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "4 QB", "-1", 0, None, "nan", True, 2.5j, "1e3"])
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(InputError, match="memory_limit is .*give bytes"):
-        parse_bytes("memory_limit", text)
+    with pytest.raises(InputError, match="memory_limit must be a size such as"):
+        as_bytes("memory_limit", text)
 
 
 def test_a_limit_is_kept_or_refused_with_the_numbers(tmp_path):

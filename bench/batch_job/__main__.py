@@ -10,14 +10,11 @@ speed is this model's, not everybody's.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +22,7 @@ import pyarrow.parquet
 
 from implicit_wmf.batch import users_done
 
+from ..watching import run_to_end
 from .model import user_ids
 
 LIMIT = 2 << 30  # bytes above the model
@@ -69,27 +67,15 @@ def _run(folder: Path, arguments: argparse.Namespace) -> None:
 def _recommend(folder: Path, output: str, number: int, kill_at: float | None = None) -> int:
     """Run the command, kill it when so many users are done, and return its peak memory in bytes."""
     command = [sys.executable, "-m", "implicit_wmf", "recommend", "model", "-o", output, "--n", str(number)]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder)
-    if kill_at is not None:
-        least = max(kill_at, _users_done(folder / output) + 1)
-        _wait_until(lambda: _users_done(folder / output) >= least, process)
-        process.kill()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if kill_at is None and process.returncode:
-        raise SystemExit(f"the command failed with exit code {process.returncode}")
-    seconds = time.perf_counter() - began
-    ended = "done" if kill_at is None else f"killed with {_users_done(folder / output):,} users done"
-    print(f"{output}: {ended} after {seconds:.1f} s, peak {_mb(usage.ru_maxrss * 1024)}", flush=True)
-    return usage.ru_maxrss * 1024
-
-
-def _wait_until(reached: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    while not reached():
-        if process.poll() is not None:
-            raise SystemExit("the command ended before it was to be killed; give it more users")
-        time.sleep(0.02)
+    least = None if kill_at is None else max(kill_at, _users_done(folder / output) + 1)
+    ended = run_to_end(command, cwd=folder, kill_when=least and (lambda _: _users_done(folder / output) >= least))
+    if kill_at is not None and ended.exit_code == 0:
+        raise SystemExit("the command ended before it was to be killed; give it more users")
+    if kill_at is None and ended.exit_code:
+        raise SystemExit(f"the command failed with exit code {ended.exit_code}:\n{ended.output}")
+    how = "done" if kill_at is None else f"killed with {_users_done(folder / output):,} users done"
+    print(f"{output}: {how} after {ended.seconds:.1f} s, peak {_mb(ended.peak)}", flush=True)
+    return ended.peak
 
 
 def _users_done(output: Path) -> int:

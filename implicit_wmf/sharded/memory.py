@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from .. import kernels
 from ..config import WMFConfig
 from ..errors import InputError
+from ..parameters import as_bytes
 from ..store import Store
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 # Interpreter, libraries, compiled code and the temporaries of blocks of cells (measured: .25 to .35 GB)
 _CONSTANT = 400e6
 # Exact items: systems of a block of them, in each part that is held. More makes fewer passes over the shards.
@@ -31,22 +29,6 @@ class Memory(NamedTuple):
     def systems(self, size: int) -> int:
         """How many systems of so many bytes may be summed at a time."""
         return max(1, self.systems_bytes // (self.held * size))
-
-
-def parse_bytes(name: str, text: int | str) -> int:
-    """Read a number of bytes, or text as "4GB" or "512 MiB".
-
-    Raises
-    ------
-    InputError
-        If it is no positive size; `name` is the argument's.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", str(text)) if not isinstance(text, bool) else None
-    unit = _UNITS.get(match[2].upper()) if match else None
-    size = int(float(match[1]) * unit) if match and unit else 0
-    if size < 1:
-        raise InputError(f"{name} is {text!r}; give bytes, or a number with a unit, as '4GB' or '512MB'")
-    return size
 
 
 def plan_memory(store: Store, config: WMFConfig, limit: int | str | None) -> Memory:
@@ -83,7 +65,7 @@ def plan_memory(store: Store, config: WMFConfig, limit: int | str | None) -> Mem
     needed = sum(needs.values())
     if limit is None:
         return Memory(held, int(_SYSTEMS))
-    allowed = parse_bytes("memory_limit", limit)
+    allowed = as_bytes("memory_limit", limit)
     if allowed < needed + _LEAST_SYSTEMS:
         parts = ", ".join(f"{_megabytes(size)} for {name}" for name, size in needs.items())
         raise InputError(

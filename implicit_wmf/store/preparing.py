@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ import numpy as np
 from .._arrow import parquet_files
 from .._folders import writing_file
 from ..errors import InputError
-from ..parameters import one_of, or_none, whole
+from ..parameters import as_bytes, one_of, or_none, whole
 from ..tables.files import PathLike, TableFile
 from ..threads import available_threads
 from .cell_lists import CellLists, gather_cells
@@ -37,7 +36,6 @@ from .workspace import working_folder
 from .writing import SHARD_CELLS, check_can_store, shard_edges, writing_store
 from .wrong_lines import check_rejects, find_wrong_lines, refuse, write_rejects
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _LEAST_MEMORY = 100 * 10**6
 # What adding up costs at its peak, for each line that is read at once.
 _BYTES_OF_LINE = 128
@@ -191,13 +189,9 @@ def _check(
 
 
 def _bytes_of(limit: str | int) -> int:
-    """Read a size in memory."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", str(limit).lower())
-    if match is None or match[2] not in _UNITS:
-        raise InputError(f"memory_limit: {limit!r} is no size; give one such as '2GB' or '512MiB'")
-    size = int(float(match[1]) * _UNITS[match[2]])
+    size = as_bytes("memory_limit", limit)
     if size < _LEAST_MEMORY:
-        raise InputError(f"memory_limit: {limit!r} is too little; give at least {_LEAST_MEMORY // 10**6}MB")
+        raise InputError(f"memory_limit is {limit!r}, which is too little; give at least {_LEAST_MEMORY // 10**6}MB")
     return size
 
 
