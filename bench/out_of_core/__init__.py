@@ -1,0 +1,1 @@
+"""``python -m bench out-of-core``: interactions that need not fit in memory, made a store of and fitted."""
