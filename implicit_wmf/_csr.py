@@ -24,8 +24,8 @@ def kernel_cells(matrix: csr_array) -> Any:
 
 def no_kernel_cells(rows: int) -> Any:
     """Return what `kernel_cells` does of a matrix that stores nothing, which for one row is slow to make."""
-    empty = np.zeros(rows + 1, np.int64), np.zeros(0, np.int32)
-    return kernels.cells.Cells(*map(kernels.jit.read_only, empty))
+    indptr, indices = np.zeros(rows + 1, np.int64), np.zeros(0, np.int32)
+    return kernels.cells.Cells(kernels.jit.read_only(indptr), kernels.jit.read_only(indices))
 
 
 def positive_in_columns(matrix: csr_array) -> NDArray[np.int64]:

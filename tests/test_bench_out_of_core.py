@@ -116,8 +116,8 @@ def record_of(**changes):
     figures = {"prepare": 29 * 10**8, "fit": 39 * 10**8, "loss": 2.0009} | changes
     first = run(50, 28 * 10**8, 38 * 10**8, 2.0)
     return {
-        "benchmark": "out-of-core", "data": "lines", "factors": 64, "epochs": 2, "solver": "auto", "memory_limit": "4GB",
-        "machine": machine_record(), "runs": [first, run(100, **figures)],
+        "benchmark": "out-of-core", "data": "lines", "factors": 64, "epochs": 2, "solver": "auto",
+        "memory_limit": "4GB", "machine": machine_record(), "runs": [first, run(100, **figures)],
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
-"""Rows whose cells are in several parts: what each part adds, and what is done with the sums.
+"""Rows whose cells are in several parts: what each part comes to, and what is done with the sums.
 
-The parts are the shards of out-of-core training, the rows are items. A part adds its cells' share of every row's
+The parts are the shards of out-of-core training, the rows are items. A part finds its cells' share of every row's
 residual, product or system; the diagonal D_i (see :mod:`implicit_wmf.kernels.rows`) belongs to the sum. Conjugate
 gradients go on in all rows at once, a product of all of them a step, and otherwise as in
 :mod:`implicit_wmf.kernels.cg`.
@@ -47,31 +47,36 @@ def _entry(diagonals, row, k):
 
 
 @block_kernel
-def add_residuals(rows, picked, start, stop, fixed, vectors, residuals, diagonals):
-    """Add the part's share of the residuals and diagonals of rows picked[start] to picked[stop - 1]."""
+def part_residuals(rows, picked, start, stop, fixed, vectors, residuals, diagonals):
+    """Write the part's share of the residuals and diagonals of rows picked[start] to picked[stop - 1]."""
     for place in range(start, stop):
+        clear(residuals[place])
+        clear(diagonals[place])
         add_residual(rows, picked[place], fixed, vectors[place], residuals[place], diagonals[place])
 
 
 @block_kernel
-def add_row_products(rows, picked, start, stop, fixed, vectors, out):
-    """Add the part's share of A vector of rows picked[start] to picked[stop - 1]."""
+def part_products(rows, picked, start, stop, fixed, vectors, out):
+    """Write the part's share of A vector of rows picked[start] to picked[stop - 1]."""
     for place in range(start, stop):
+        clear(out[place])
         add_product(rows, picked[place], fixed, vectors[place], out[place])
 
 
 @block_kernel
-def add_systems(rows, picked, start, stop, fixed, scratch, systems, targets):
-    """Add the part's share of A, upper triangle, and b of rows picked[start] to picked[stop - 1]."""
+def part_systems(rows, picked, start, stop, fixed, scratch, systems, targets):
+    """Write the part's share of A, upper triangle, and b of rows picked[start] to picked[stop - 1]."""
     for place in range(start, stop):
         row = picked[place]
+        for k in range(systems.shape[1]):
+            clear(systems[place, k])
         clear(scratch.solution)
         for begin in range(rows.indptr[row], rows.indptr[row + 1], PANEL):
             length = min(PANEL, rows.indptr[row + 1] - begin)
             gather_cells(rows, begin, length, fixed, scratch)
             add_products(scratch.weighted_cells, scratch.cells, fixed.shape[1], length, systems[place])
         for k in range(fixed.shape[1]):
-            targets[place, k] += scratch.solution[k]
+            targets[place, k] = scratch.solution[k]
 
 
 @block_kernel

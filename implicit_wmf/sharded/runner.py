@@ -7,11 +7,14 @@ from typing import Any, Protocol
 
 from ..config import WMFConfig
 from ..store import Store
+from ..threads import run_blocks
 from .scratch import Scratch
 from .tasks import Array, Arrays, Scales, Work
 from .weights import CellNumbers, ShardWeights
 
 Task = Callable[..., Arrays]
+
+_ROWS_AT_ONCE = 16384  # of parts that are added, which threads share out
 
 
 class Runner(Protocol):
@@ -66,5 +69,11 @@ def add_up(parts: Iterable[Arrays]) -> Arrays:
 
 def _add(left: Arrays, right: Arrays) -> Arrays:
     for one, other in zip(left, right, strict=True):
-        one += other
+        edges = range(0, len(one), _ROWS_AT_ONCE)
+
+        def add(block: int, one: Array = one, other: Array = other, edges: range = edges) -> None:
+            rows = slice(edges[block], edges[block] + _ROWS_AT_ONCE)
+            one[rows] += other[rows]
+
+        run_blocks(add, len(edges))
     return left

@@ -119,25 +119,25 @@ def turn_users(work: Work, vectors: Array) -> Arrays:
 
 def start_items(work: Work, picked: Array, vectors: Array) -> Arrays:
     """Return its share of the residuals of some items at `vectors`, and of the diagonals of their systems."""
-    residuals, diagonals = _zeros(vectors.shape, vectors.dtype), _zeros(vectors.shape, vectors.dtype)
+    residuals, diagonals = (kernels.jit.aligned(vectors.shape, vectors.dtype) for _ in range(2))
     fixed, rows = work.tiles(), work.item_rows
 
-    def add(start: int, stop: int) -> None:
-        kernels.parts.add_residuals(rows, picked, start, stop, fixed, vectors, residuals, diagonals)
+    def fill(start: int, stop: int) -> None:
+        kernels.parts.part_residuals(rows, picked, start, stop, fixed, vectors, residuals, diagonals)
 
-    _run(work, picked, add)
+    _run(work, picked, fill)
     return residuals, diagonals
 
 
 def multiply_items(work: Work, picked: Array, vectors: Array) -> Arrays:
     """Return its share of the products of some items' systems with `vectors`."""
-    products = _zeros(vectors.shape, vectors.dtype)
+    products = kernels.jit.aligned(vectors.shape, vectors.dtype)
     fixed, rows = work.tiles(), work.item_rows
 
-    def add(start: int, stop: int) -> None:
-        kernels.parts.add_row_products(rows, picked, start, stop, fixed, vectors, products)
+    def fill(start: int, stop: int) -> None:
+        kernels.parts.part_products(rows, picked, start, stop, fixed, vectors, products)
 
-    _run(work, picked, add)
+    _run(work, picked, fill)
     return (products,)
 
 
@@ -147,18 +147,19 @@ def make_systems(work: Work, picked: Array) -> Arrays:
     width = fixed.shape[1]
     # wider by a cache line, as kernels.rows.make_scratch explains
     wide = width + kernels.jit.VECTOR_BYTES // fixed.itemsize
-    systems, targets = _zeros((picked.size, width, wide), fixed.dtype), _zeros((picked.size, width), fixed.dtype)
+    systems = kernels.jit.aligned((picked.size, width, wide), fixed.dtype)
+    targets = kernels.jit.aligned((picked.size, width), fixed.dtype)
     scratches: list[Any] = []
 
-    def add(start: int, stop: int) -> None:
+    def fill(start: int, stop: int) -> None:
         try:
             scratch = scratches.pop()
         except IndexError:
             scratch = kernels.rows.make_scratch(fixed)
-        kernels.parts.add_systems(rows, picked, start, stop, fixed, scratch, systems, targets)
+        kernels.parts.part_systems(rows, picked, start, stop, fixed, scratch, systems, targets)
         scratches.append(scratch)
 
-    _run(work, picked, add)
+    _run(work, picked, fill)
     return systems, targets
 
 
@@ -171,14 +172,8 @@ def sum_loss(work: Work, items: Array) -> Arrays:
     return sums, gram, np.array([penalty(rows.regularization, work.users)])
 
 
-def _zeros(shape: tuple[int, ...], dtype: Any) -> Array:
-    array: Array = kernels.jit.aligned(shape, dtype)
-    array[:] = 0
-    return array
-
-
-def _run(work: Work, picked: Array, add: Any) -> None:
-    """Call add(start, stop) on ranges of the picked rows."""
+def _run(work: Work, picked: Array, fill: Any) -> None:
+    """Call fill(start, stop) on ranges of the picked rows."""
     sizes = np.diff(work.item_rows.indptr)[picked]
     bounds = balanced_bounds((sizes + 1.0) * work.users.shape[1] / 8)
-    run_blocks(lambda block: add(*bounds[block]), len(bounds), work.config.num_threads)
+    run_blocks(lambda block: fill(*bounds[block]), len(bounds), work.config.num_threads)
