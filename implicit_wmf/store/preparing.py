@@ -152,7 +152,8 @@ def prepare(
     if on_error == "refuse" and rejects is not None:
         raise InputError("rejects: no effect unless on_error is 'skip' (--on-error skip); leave it out")
     files = find_inputs(inputs, (target, place))
-    job = _Job(columns, limit, num_threads or available_threads(), on_error == "skip", place, progress)
+    threads = min(num_threads or available_threads(), os.cpu_count() or 1)
+    job = _Job(columns, limit, threads, on_error == "skip", place, progress)
     with _disk_errors(target), working_folder(target) as folder:
         cells, counts = job.read(files, folder)
         core = _core(cells, (min_user_count, min_item_count), limit)
