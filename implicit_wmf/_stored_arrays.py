@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import math
 import mmap
+import os
+import weakref
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +40,73 @@ def write_array(path: Path, array: NDArray[Any]) -> dict[str, int]:
     return describe_file(path)
 
 
+class SharedMap(mmap.mmap):
+    """A map of a file itself, not of a private copy of it: pages that are let go of are read again."""
+
+
+def map_array(file: int, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, *, writable: bool) -> NDArray[Any]:
+    """Map an array in an open file, from a byte on; it stays mapped when the file is closed or removed.
+
+    It is no ``numpy.memmap``, which other libraries take for one of a file that they can open by its name.
+    """
+    if 0 in shape:  # nothing can be mapped of nothing
+        return np.empty(shape, dtype)
+    count = math.prod(shape)
+    first = offset - offset % mmap.ALLOCATIONGRANULARITY
+    length = offset - first + count * dtype.itemsize
+    access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+    pages = SharedMap(file, length, access=access, offset=first)
+    return np.frombuffer(pages, dtype, count, offset - first).reshape(shape)
+
+
+class OpenFile:
+    """A file that was described, kept open: what is read is what was there, whatever is put in its place later.
+
+    Parameters
+    ----------
+    path : Path
+    about : dict
+        As of `describe_file`.
+
+    Raises
+    ------
+    ValueError
+        If its size or beginning is another.
+    """
+
+    def __init__(self, path: Path, about: dict[str, int]) -> None:
+        check_file(path, about, whole=False)
+        self._name, self._about = path.name, about
+        self._file = path.open("rb")
+        weakref.finalize(self, self._file.close)
+        self._header: tuple[tuple[int, ...], np.dtype[Any], int] | None = None
+
+    def check(self) -> None:
+        """Raise ValueError if the contents are not those that were described."""
+        checksum, place = 0, 0
+        while chunk := os.pread(self._file.fileno(), _CHUNK, place):
+            checksum, place = zlib.crc32(chunk, checksum), place + len(chunk)
+        _compare(self._name, (place, checksum), (self._about["bytes"], self._about["crc32"]))
+
+    def array(self, rows: slice | None = None) -> NDArray[Any]:
+        """Map the array of an ``.npy`` file, or a range of its rows, read-only."""
+        if self._header is None:
+            self._file.seek(0)
+            np.lib.format.read_magic(self._file)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(self._file)
+            if fortran or dtype.hasobject:
+                raise ValueError(f"{self._name} is not an array as it was written")
+            self._header = shape, dtype, self._file.tell()
+        shape, dtype, offset = self._header
+        start, stop, _ = (rows or slice(None)).indices(shape[0])
+        offset += start * math.prod(shape[1:]) * dtype.itemsize
+        return map_array(self._file.fileno(), dtype, (stop - start, *shape[1:]), offset, writable=False)
+
+    def reopened(self) -> IO[bytes]:
+        """Open the same file once more, at its beginning."""
+        return io.BytesIO(os.pread(self._file.fileno(), self._about["bytes"], 0))
+
+
 def _releaser(array: NDArray[Any]) -> Callable[[NDArray[Any]], None] | None:
     """How to let go of pages of a mapped file that were read; None for other arrays.
 
@@ -44,7 +115,8 @@ def _releaser(array: NDArray[Any]) -> Callable[[NDArray[Any]], None] | None:
     owner: Any = array
     while isinstance(owner, np.ndarray) and not isinstance(owner.base, mmap.mmap):
         owner = owner.base
-    if not hasattr(mmap, "MADV_DONTNEED") or getattr(owner, "mode", "c") == "c":
+    shared = isinstance(owner, np.ndarray) and (isinstance(owner.base, SharedMap) or getattr(owner, "mode", "c") != "c")
+    if not shared or not hasattr(mmap, "MADV_DONTNEED"):
         return None
     pages = owner.base
     first = np.frombuffer(pages, np.uint8).ctypes.data
@@ -66,10 +138,17 @@ def check_file(path: Path, about: dict[str, int], *, whole: bool) -> None:
     """Raise ValueError if a file is not the one described, by its whole contents or its size and beginning alone."""
     if not path.is_file():
         raise ValueError(f"{path.name} is missing")
-    if path.stat().st_size != about["bytes"]:
-        raise ValueError(f"{path.name} has {path.stat().st_size} bytes where {about['bytes']} were written")
-    if _checksum(path, None if whole else HEAD) != about["crc32" if whole else "head_crc32"]:
-        raise ValueError(f"{path.name} has other contents than were written (checksum)")
+    part = "crc32" if whole else "head_crc32"
+    _compare(path.name, (path.stat().st_size, 0), (about["bytes"], 0))
+    _compare(path.name, (0, _checksum(path, None if whole else HEAD)), (0, about[part]))
+
+
+def _compare(name: str, found: tuple[int, int], written: tuple[int, int]) -> None:
+    """Compare sizes and checksums."""
+    if found[0] != written[0]:
+        raise ValueError(f"{name} has {found[0]} bytes where {written[0]} were written")
+    if found[1] != written[1]:
+        raise ValueError(f"{name} has other contents than were written (checksum)")
 
 
 def read_array(path: Path, about: dict[str, int], *, mmap: bool, whole: bool) -> NDArray[Any]:

@@ -6,10 +6,8 @@ A checkpoint is a folder. Its ``checkpoint.json`` says which epoch of which fit 
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +15,9 @@ from ._folders import check_can_write, current_folder, remove_folder, writing_fo
 from ._history import best_epoch
 from ._manifests import Manifest, check_target, read_manifest, write_manifest
 from ._questions import Question, differences
+from ._signals import TERMINATED as TERMINATED
+from ._signals import Terminated as Terminated
+from ._signals import ending_on_sigterm
 from ._stored_arrays import read_array, write_array
 from .errors import InputError
 from .parameters import truth, whole
@@ -28,18 +29,8 @@ FORMAT_VERSION = 1
 MANIFEST = "checkpoint.json"
 CALLED = "checkpoint"
 
-# The exit code that shells and schedulers expect of a program that was told to end.
-TERMINATED = 128 + signal.SIGTERM
-
 _BEST = "best_"
 _REQUIRED = {"epoch": int, "iterations": int, "question": dict, "history": list, "files": dict}
-
-
-class Terminated(SystemExit):
-    """SIGTERM ended a fit; unless it is caught, it ends the program with exit code 143."""
-
-    def __init__(self) -> None:
-        super().__init__(TERMINATED)
 
 
 class Checkpoint:
@@ -120,6 +111,11 @@ class Checkpoint:
                 f"checkpoint: {self._place} is of another fit: {'; '.join(differing)}. Give what it was given to go "
                 f"on, or remove it to start afresh"
             )
+        if self._manifest["epoch"] > total:
+            raise InputError(
+                f"checkpoint: {self._place} holds {self._manifest['epoch']} epochs, more than the iterations asked "
+                f"for, {total}; ask for at least as many, or remove it to start afresh"
+            )
         try:
             reached = self._read(self._manifest, outline, record_type)
         except Exception as error:  # a damaged file can make NumPy raise anything
@@ -163,6 +159,7 @@ class Checkpoint:
         if self._place is None or not history or history[-1].epoch == self._written:
             return
         epoch = history[-1].epoch
+        self._refuse_another_writer()
         arrays = {f"{name}.npy": array for name, array in reached._asdict().items()}
         if best is not reached:
             arrays |= {f"{_BEST}{name}.npy": array for name, array in best._asdict().items()}
@@ -187,19 +184,22 @@ class Checkpoint:
             ) from error
         self._written = epoch
 
+    def _refuse_another_writer(self) -> None:
+        """Raise InputError if somebody else has written since: another fit at the same place."""
+        assert self._place is not None
+        there = checkpoint_epochs(self._place)
+        if there is not None and there[0] != self._written:
+            left = f"epoch {self._written}" if self._written else "nothing"
+            raise InputError(
+                f"checkpoint: {self._place} holds epoch {there[0]} where this fit left {left}: another fit writes "
+                f"there. Give each its own"
+            )
+
     @contextmanager
     def ending_on_sigterm(self) -> Iterator[None]:
         """Let SIGTERM raise `Terminated` meanwhile, where nobody else handles it and Python delivers it."""
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if self._place is None or not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        with nullcontext() if self._place is None else ending_on_sigterm():
             yield
-            return
-        signal.signal(signal.SIGTERM, _terminate)
-        try:
-            yield
-        finally:
-            if signal.getsignal(signal.SIGTERM) is _terminate:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def checkpoint_epochs(path: PathLike) -> tuple[int, int] | None:
@@ -299,7 +299,3 @@ def _read_fields(folder: Path, files: Mapping[str, Any], prefix: str, outline: A
             raise ValueError(f"{file} is {met}, expected {wanted}")
         arrays[name] = copy_into(None, array)
     return type(outline)(**arrays)
-
-
-def _terminate(*_: Any) -> NoReturn:
-    raise Terminated

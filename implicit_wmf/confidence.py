@@ -214,7 +214,9 @@ def weigh_rows(
 ) -> WeightedRows:
     """Make the rows of the side of this name, of backgrounds of mean 1; penalties that are known are taken as given."""
     row_background = config.unobserved_weight * row_scale
-    stored, bare = _without_background(stored, row_background, column_scale)
+    below = count_below(stored, row_background, column_scale)
+    bare = choose_bare(np.diff(stored.matrix.indptr), below, len(column_scale))
+    stored = store_bare(stored, bare)
     totals = regularization is None and config.regularization_exponent > 0
     rows, total = weigh_cells(stored, row_background, column_scale, config, bare, totals=totals)
     if regularization is None:
@@ -265,36 +267,45 @@ def weigh_cells(
     return rows, total
 
 
-def _without_background(
-    stored: StoredCells, row_background: Floats, column_scale: Floats
-) -> tuple[StoredCells, NDArray[np.bool_]]:
-    """Choose rows that are solved without the background, and store all their cells that weigh anything.
+def count_below(stored: StoredCells, row_background: Floats, column_scale: Floats) -> NDArray[np.int64]:
+    """Count the cells of each row whose confidence, where it is given, is below the background."""
+    matrix = stored.matrix
+    if stored.confidence is None:
+        return np.zeros(matrix.shape[0], np.int64)
+    row = rows_of_cells(matrix.indptr)
+    below = stored.confidence < row_background[row] * column_scale[matrix.indices]
+    return np.bincount(row[below], minlength=matrix.shape[0])
+
+
+def choose_bare(sizes: NDArray[Any], below: NDArray[np.int64], columns: int) -> NDArray[np.bool_]:
+    """Choose rows that are solved without the background.
 
     They are those that store half of their cells, some below the background. Weights below it cancel it, which costs
     digits, and the more the more cells there are: of a float32 row with a removed cell in 97 % of the columns, none
     would be left. So these rows get confidences in place of weights.
     """
+    return np.asarray((2 * sizes >= columns) & (below > 0))
+
+
+def store_bare(stored: StoredCells, bare: NDArray[np.bool_]) -> StoredCells:
+    """Store all cells of some rows that weigh anything."""
     matrix = stored.matrix
-    rows, columns = matrix.shape
-    sizes = np.diff(matrix.indptr)
-    chosen = (2 * sizes >= columns) & (sizes > 0)
-    if stored.confidence is None or not chosen.any():
-        return stored, np.zeros(rows, dtype=bool)
+    if stored.confidence is None or not bare.any():
+        return stored
+    columns = matrix.shape[1]
     row = rows_of_cells(matrix.indptr)
-    below = stored.confidence < row_background[row] * column_scale[matrix.indices]
-    chosen &= np.bincount(row[below], minlength=rows) > 0
-    indptr = np.concatenate([[0], np.cumsum(np.where(chosen, columns, sizes))])
-    place = indptr[row] + np.where(chosen[row], matrix.indices, np.arange(row.size) - matrix.indptr[row])
+    indptr = np.concatenate([[0], np.cumsum(np.where(bare, columns, np.diff(matrix.indptr)))])
+    place = indptr[row] + np.where(bare[row], matrix.indices, np.arange(row.size) - matrix.indptr[row])
     indices = np.empty(indptr[-1], matrix.indices.dtype)
-    in_chosen = np.repeat(chosen, np.diff(indptr))
-    indices[in_chosen] = np.tile(np.arange(columns), np.count_nonzero(chosen))
+    in_bare = np.repeat(bare, np.diff(indptr))
+    indices[in_bare] = np.tile(np.arange(columns), np.count_nonzero(bare))
     indices[place] = matrix.indices
     values, confidence = np.zeros(indices.size, matrix.dtype), np.full(indices.size, np.nan, stored.confidence.dtype)
     values[place], confidence[place] = matrix.data, stored.confidence
-    kept = ~in_chosen | (confidence != 0)
+    kept = ~in_bare | (confidence != 0)
     indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]
     pattern = csr_array((values[kept], indices[kept], indptr), shape=matrix.shape)
-    return StoredCells(pattern, confidence[kept]), chosen
+    return StoredCells(pattern, confidence[kept])
 
 
 def penalties(total: Floats, strength: float, config: WMFConfig) -> Floats:

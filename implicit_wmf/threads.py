@@ -135,13 +135,20 @@ class _Blocks:
         return block
 
     def stop(self) -> None:
-        """Let no further block begin, and wait for those that run.
+        """Let no further block begin, and wait for those that run, whoever presses Ctrl-C meanwhile.
 
         Joining their threads would not do: a join that Ctrl-C interrupted takes the thread for ended (Python 3.11).
         """
-        with self._change:
-            self._stopped = True
-            self._change.wait_for(lambda: self._running == 0)
+        self._stopped = True
+        interrupted: KeyboardInterrupt | None = None
+        while self._running:
+            try:
+                with self._change:
+                    self._change.wait_for(lambda: self._running == 0)
+            except KeyboardInterrupt as error:
+                interrupted = error
+        if interrupted is not None:
+            raise interrupted
 
 
 def _start(worker: threading.Thread) -> bool:

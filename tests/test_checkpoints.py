@@ -11,8 +11,8 @@ from conftest import COMPILED
 from numpy.testing import assert_array_equal
 from watched_fits import HELD_OUT, TRAIN, script, small
 
-from implicit_wmf import WMF, row_plan, training
-from implicit_wmf.checkpoints import Terminated, checkpoint_epochs
+from implicit_wmf import WMF, InputError, row_plan, training
+from implicit_wmf.checkpoints import Terminated, checkpoint_epochs, remove_checkpoint
 from implicit_wmf.confidence import weigh
 from implicit_wmf.training import epochs, initial_factors
 from implicit_wmf.validation import HeldOut, copy_into
@@ -113,13 +113,25 @@ def test_more_iterations_continue_a_finished_fit(tmp_path):
     assert_same(fit(tmp_path / "c", resume=True, **options), fit(**options))
 
 
-@pytest.mark.parametrize("iterations", [0, 2, 4])
-def test_a_checkpoint_at_or_past_what_is_asked_returns_at_once(iterations, tmp_path, monkeypatch):
+def test_a_checkpoint_at_what_is_asked_returns_at_once(tmp_path, monkeypatch):
     leave(tmp_path / "c", 4)
     monkeypatch.setattr(training, "half_sweep", lambda *_: pytest.fail("worked in vain"))
-    model = fit(tmp_path / "c", resume=True, iterations=iterations, callback=lambda *_: pytest.fail("no epoch"))
+    model = fit(tmp_path / "c", resume=True, iterations=4, callback=lambda *_: pytest.fail("no epoch"))
     monkeypatch.undo()
     assert_same(model, fit(iterations=4))
+    with pytest.raises(InputError, match="holds 4 epochs, more than the iterations asked for, 3"):
+        fit(tmp_path / "c", resume=True, iterations=3)
+
+
+def test_another_fit_at_the_same_place_is_not_overwritten(tmp_path):
+    def meanwhile(record, model):
+        if record.epoch == 2:
+            remove_checkpoint(tmp_path / "c")
+            fit(tmp_path / "c", iterations=5)
+
+    with pytest.raises(InputError, match="holds epoch 5 where this fit left epoch 2: another fit writes there"):
+        fit(tmp_path / "c", callback=meanwhile)
+    assert_same(fit(tmp_path / "c", resume=True), fit())
 
 
 def test_a_time_budget_counts_anew(tmp_path):

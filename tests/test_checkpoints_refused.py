@@ -87,9 +87,11 @@ def test_a_fit_of_something_else_is_refused(here, there, message, tmp_path):
 
 def test_what_makes_no_difference_may_differ(tmp_path):
     leave(tmp_path / "c", 2, iterations=5, num_threads=1, random_state=np.random.default_rng(0))
+    with pytest.raises(InputError, match="random_state 'a generator' there, 7 here"):
+        fit(tmp_path / "c", resume=True, random_state=7)
     fit(
         tmp_path / "c", resume=True, every=3, num_threads=2, time_budget=1000.0, track_loss=False, progress=False,
-        random_state=7, callback=lambda *_: None, dtype=np.float64, factors=np.int64(3),
+        random_state=np.random.default_rng(7), callback=lambda *_: None, dtype=np.float64, factors=np.int64(3),
     )  # fmt: skip
     assert checkpoint_epochs(tmp_path / "c") == (EPOCHS, EPOCHS)
 

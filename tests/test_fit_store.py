@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from conftest import COMPILED, FIT
 from numpy.testing import assert_allclose, assert_array_equal
 
 from implicit_wmf import WMF, InputError, Interactions
+from implicit_wmf.datasets import synthetic
 from implicit_wmf.evaluation import evaluate, split_last
+from implicit_wmf.sharded import fitting
 from implicit_wmf.store import Store, write_store
 
 SETTINGS = {"factors": 5, "regularization": 2.0, "random_state": 0, "iterations": 6}
@@ -157,6 +160,79 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_its_users(store, tmp_path):
     expected = WMF(**SETTINGS | {"iterations": 3}).fit(store)
     assert_same(model, expected)
     assert_same(WMF(**SETTINGS).fit(store, checkpoint=tmp_path / "c", resume=True), WMF(**SETTINGS).fit(store))
+
+
+def test_a_store_that_is_prepared_again_meanwhile_is_fitted_as_it_was(store, tmp_path):
+    def prepare_again(record, model):
+        if record.epoch == 2:
+            others = np.zeros(TRAIN.shape)
+            others[:, -3:] = 9.0
+            write_store(store.path, Interactions.from_matrix(others), shards=4)
+
+    expected = WMF(**SETTINGS).fit(store)
+    model = WMF(**SETTINGS).fit(store, callback=prepare_again)
+    assert_same(model, expected)
+    shutil.rmtree(store.path)
+    model.save(tmp_path / "model")
+    assert_array_equal(WMF.load(tmp_path / "model").recommend([3], N=4)[0], expected.recommend([3], N=4)[0])
+
+
+def test_users_factors_cannot_be_written_by_a_child_for_its_parent(store):
+    model = WMF(**SETTINGS).fit(store)
+    with pytest.raises(ValueError, match="read-only"):
+        model.user_factors[:] = 7
+
+
+def test_processes_of_joblib_take_the_model(store):
+    joblib = pytest.importorskip("joblib")
+    model = WMF(**SETTINGS).fit(store)
+    copies = joblib.Parallel(n_jobs=2, max_nbytes=1)(joblib.delayed(np.array)(model.user_factors) for _ in range(2))
+    assert_array_equal(copies[1], model.user_factors)
+
+
+def test_the_users_of_the_epoch_before_are_there_when_the_next_is_interrupted(store, monkeypatch):
+    expected = WMF(**SETTINGS | {"iterations": 3}).fit(store)
+    model = WMF(**SETTINGS)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def ended(record, view):
+        if record.epoch == 3:
+            monkeypatch.setattr(fitting, "solve_items", interrupt)
+            monkeypatch.setattr(fitting.OutOfCore, "_has_users_of", lambda *_: pytest.fail("solved again"))
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(store, callback=ended)
+    assert_same(model, expected)
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+@pytest.mark.parametrize("solver", ["exact", "auto"])
+def test_an_item_that_nearly_everybody_removes_keeps_its_digits(tmp_path, solver):
+    users, generator = 200_000, np.random.default_rng(0)
+    rows, columns = np.arange(users), np.zeros(users, int)
+    values = np.zeros(users)
+    values[:8] = 1.0
+    others = generator.integers(0, users, 40_000), generator.integers(1, 30, 40_000)
+    data = Interactions.from_triples(
+        np.concatenate([rows, others[0]]), np.concatenate([columns, others[1]]),
+        np.concatenate([values, np.ones(40_000)]), shape=(users, 30),
+    )  # fmt: skip
+    store = write_store(tmp_path / "store", data, shards=3)
+    model = WMF(3, weighting="raw", solver=solver, regularization=1e-3, iterations=2, random_state=0).fit(store)
+    W = np.asarray(model.user_factors, float)[:8]
+    expected = np.linalg.solve(W.T @ W + 1e-3 * np.eye(3), W.sum(axis=0))  # only eight cells of the item are left
+    assert_allclose(model.item_factors[0], expected, rtol=2e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+def test_by_default_the_loss_is_that_of_a_fit_in_memory(tmp_path):
+    data = Interactions.from_matrix(synthetic(6000, 1500, 400_000, random_state=0))
+    store = write_store(tmp_path / "store", data, shards=5)
+    settings = {"factors": 32, "random_state": 0, "iterations": 15}
+    model, in_memory = WMF(**settings).fit(store), WMF(**settings).fit(data)
+    assert_allclose(model.history[-1].loss, in_memory.history[-1].loss, rtol=5e-4)
 
 
 @pytest.mark.skipif(not COMPILED, reason="needs fits of a second")

@@ -196,9 +196,12 @@ def test_what_is_no_size_is_refused(text):
 def test_a_limit_is_kept_or_refused_with_the_numbers(tmp_path):
     store = store_of(small(), tmp_path)
     config = WMFConfig(factors=8)
-    with pytest.raises(InputError, match=r"memory_limit is 100 MB, but this fit needs .* MB: .*more shards"):
+    with pytest.raises(
+        InputError, match=r"memory_limit is 100 MB, but this fit needs .* MB: .*fewer factors or threads"
+    ):
         plan_memory(store, config, "100MB")
-    assert plan_memory(store, config, "500MB").systems_bytes < plan_memory(store, config, None).systems_bytes
+    assert plan_memory(store, WMFConfig(factors=8, num_threads=1), "700MB").systems_bytes < 400e6
+    assert plan_memory(store, config, "8GB").systems_bytes > plan_memory(store, config, None).systems_bytes
 
 
 def test_scratch_rows_are_shared_and_vanish(tmp_path):

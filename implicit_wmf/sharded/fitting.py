@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import kernels
-from ..confidence import penalties, scale_rows
+from ..confidence import choose_bare, penalties, scale_rows
 from ..config import WMFConfig
 from ..persistence import SavedModel
 from ..row_plan import LEARNED, NOTHING_LEARNED, SidePlan
@@ -20,8 +21,7 @@ from ..weightings import Floats
 from .items import ItemSide, solve_items
 from .memory import plan_memory
 from .runner import Runner, SerialRunner
-from .scratch import Scratch
-from .tasks import Array, Scales, solve_users, sum_loss, turn_users, weigh_sides
+from .tasks import Array, Scales, below_items, solve_users, sum_loss, turn_users, weigh_items, weigh_users
 
 
 class Reached(NamedTuple):
@@ -60,14 +60,14 @@ class OutOfCore:
         self._memory = plan_memory(store, config, memory_limit)
         self.interactions = store.mapped_interactions()
         self._scales = Scales(*(_scale(store, side, config) for side in ("user", "item")))
-        shape = (store.shape[0], config.factors)
-        factors = Scratch(shape, config.factor_dtype, store.path.parent, "the users' factors")
-        self._runner: Runner = SerialRunner(store, factors, self._scales, config)
-        self._users_of: Array | None = None  # the items' factors of the epoch whose users' factors the runner has
+        self._runner: Runner = SerialRunner(store, self._scales, config)
+        # the items' factors of the epochs whose users' factors the runner has, and which version is the later one
+        self._users_of: list[Array | None] = [None, None]
+        self._latest = 0
 
-    def question(self) -> dict[str, str]:
+    def question(self) -> dict[str, Any]:
         """Return the fingerprint of the data."""
-        return {"store": self._store.fingerprint}
+        return {"store": {"sha256": self._store.fingerprint}}
 
     def outline(self) -> Reached:
         """Make arrays of the shapes and dtypes of what an epoch reaches, without their memory."""
@@ -79,24 +79,22 @@ class OutOfCore:
         factors = initial_item_factors(self._store.shape, self._config)
         return Reached(factors, factors, NOTHING_LEARNED)
 
-    def epochs(
-        self, start: Reached, *, done: int = 0, track_loss: bool = True
-    ) -> Iterator[tuple[EpochRecord, Reached]]:
-        """Weigh the shards, and yield (record, what was reached) after each epoch; arrays that were yielded stay."""
-        return self._epochs(self._weigh(), start, done, track_loss)
-
-    def _epochs(self, side: ItemSide, start: Reached, done: int, track_loss: bool) -> Epochs:
+    def epochs(self, start: Reached, *, done: int = 0, track_loss: bool = True) -> Epochs:
+        """Yield (record, what was reached) after each epoch; arrays that were yielded stay as they are."""
         config, reached = self._config, start
+        if done >= config.iterations:
+            return
+        side = self._weigh()
         plan = self._plan(side, start.item_steps)
         for epoch in range(done + 1, config.iterations + 1):
             began = time.perf_counter()
             with single_threaded_blas():
                 before = reached.item_factors
-                vectors, spectrum, items = self._solve_users(before)
+                version, (vectors, spectrum), items = self._solve_users(before)
                 items = solve_items(self._runner, items @ vectors, spectrum, side, plan, config)
-                reached = Reached(before, items, plan.learned())
-                self._users_of = items
                 loss = self._loss(side, items) if track_loss else Loss(np.nan, np.nan, np.nan)
+                reached = Reached(before, items, plan.learned())
+                self._has_users_of(items, version)
             record = EpochRecord(
                 epoch, loss.total, loss.stored, loss.background, loss.regularization, time.perf_counter() - began,
                 1.0, plan.exact, 0.0, plan.mean_steps,
@@ -105,32 +103,47 @@ class OutOfCore:
 
     def keep(self, reached: Reached, history: list[Any]) -> SavedModel:
         """Make a fitted model of what was reached; users' factors that the runner no longer has are solved again."""
-        if reached.item_factors is not self._users_of and history:
+        items = reached.item_factors
+        version = next((version for version in range(2) if self._users_of[version] is items), None)
+        if version is None and history:
             with single_threaded_blas():
-                self._solve_users(reached.before)
-            self._users_of = reached.item_factors
-        return SavedModel(self._config, self._runner.user_factors(), reached.item_factors, self.interactions, history)
+                version, _, _ = self._solve_users(reached.before)
+            self._has_users_of(items, version)
+        users = self._runner.user_factors(version or 0)
+        return SavedModel(self._config, users, items, self.interactions, history)
 
-    def _solve_users(self, before: Array) -> tuple[Array, Floats, Array]:
+    def _solve_users(self, before: Array) -> tuple[int, tuple[Array, Floats], Array]:
         """Solve all users against the items' factors, in the eigenbasis of their own Gram matrix afterwards.
 
-        Returns that basis, its spectrum, and the items' factors that the users were solved against.
+        Returns the version that they are, that basis with its spectrum, and the items' factors that they were solved
+        against. The latest version stays as it is.
         """
         config = self._config
-        self._users_of = None
+        version = 1 - self._latest
+        self._users_of[version] = None
+        self._runner.use(version)
         vectors, spectrum = to_eigenbasis(before, self._scales.items, config.num_threads)
         items = np.empty_like(before)
         rotate(before, items, vectors, config)
         (gram,) = self._runner.total(solve_users, kernels.jit.whole_tiles(items), spectrum)
-        vectors, spectrum = eigenbasis(gram, config.factor_dtype)
-        self._runner.total(turn_users, vectors)
-        return vectors, spectrum, items
+        basis = eigenbasis(gram, config.factor_dtype)
+        self._runner.total(turn_users, basis[0])
+        return version, basis, items
+
+    def _has_users_of(self, items: Array, version: int) -> None:
+        self._users_of[version], self._latest = items, version
 
     def _weigh(self) -> ItemSide:
         """Let the shards weigh their cells, and find what the items' systems have beside these."""
-        config, store = self._config, self._store
+        config, store, runner = self._config, self._store, self._runner
         background = config.unobserved_weight * self._scales.items
-        (weights,) = self._runner.total(weigh_sides)
+        bare = None
+        if config.zeros_remove:
+            (below,) = runner.total(below_items)
+            bare = choose_bare(self._item_sizes(), below, store.shape[0])
+            background = np.where(bare, 0.0, background)
+        runner.total(weigh_users)
+        (weights,) = runner.total(weigh_items, bare)
         total = weights + background * self._scales.users.sum()
         return ItemSide(
             background,
@@ -138,6 +151,12 @@ class OutOfCore:
             np.array(store.array("item_positive") == 0),
             self._memory,
         )
+
+    def _item_sizes(self) -> NDArray[np.int64]:
+        sizes = np.zeros(self._store.shape[1], np.int64)
+        for shard in self._store.shards:
+            sizes += np.diff(shard.by_item().indptr)
+        return sizes
 
     def _loss(self, side: ItemSide, items: Array) -> Loss:
         threads = self._config.num_threads
@@ -153,7 +172,7 @@ class OutOfCore:
 
     def _plan(self, side: ItemSide, learned: Floats) -> SidePlan:
         config = self._config
-        sizes = np.diff(self._store.array("item_indptr"), axis=1).sum(axis=0)
+        sizes = self._item_sizes()
         kinds = np.where(side.empty, kernels.rows.EMPTY, kernels.rows.PRIMAL).astype(np.uint8)
         return SidePlan(
             sizes, kinds, config.factors, config.factor_dtype, solver=config.solver, cg_steps=config.cg_steps,

@@ -9,15 +9,20 @@ from ..config import WMFConfig
 from ..errors import InputError
 from ..parameters import as_bytes
 from ..store import Store
+from ..threads import available_threads
 
-# Interpreter, libraries, compiled code and the temporaries of blocks of cells (measured: .25 to .35 GB)
-_CONSTANT = 400e6
+# Interpreter, libraries and compiled code (measured: .25 GB), and what each thread has of a block of cells.
+_CONSTANT, _THREAD = 300e6, 100e6
 # Exact items: systems of a block of them, in each part that is held. More makes fewer passes over the shards.
-_SYSTEMS = 256e6
+_SYSTEMS = 1e9
 _LEAST_SYSTEMS = 32e6
-# Matrices of the items' factors' size: before, rotated, solved, four vectors of the search and two of its choice.
-_ITEM_MATRICES = 9
+# Matrices of the items' factors' size: before, rotated, solved, four vectors of the search and two of its choice, and
+# the best epoch's two.
+_ITEM_MATRICES = 11
 _USER_BYTES = 120  # a user of the shard: pointers, plan, background; measured
+# A cell of the shard: its place and value, by user or by item; copies where weights are not the counts themselves.
+_CELL_BYTES = {"raw": 48}
+_OTHER_CELL_BYTES = 16  # besides two numbers in the factors' precision
 
 
 class Memory(NamedTuple):
@@ -50,30 +55,31 @@ def plan_memory(store: Store, config: WMFConfig, limit: int | str | None) -> Mem
     """
     users, items = store.shape
     itemsize = config.factor_dtype.itemsize
-    tile = kernels.jit.VECTOR_BYTES // itemsize
-    row = -(-config.factors // tile) * tile * itemsize
+    lanes = kernels.jit.VECTOR_BYTES // itemsize
+    row = -(-config.factors // lanes) * lanes * itemsize
     held = len(store.shards).bit_length() + 1
     most_cells = max(shard.nnz for shard in store.shards)
     most_users = max(shard.stop - shard.start for shard in store.shards)
-    # by user or by item: positions and values, weights and targets in the factors' precision
+    cell = _CELL_BYTES.get(config.weighting, _OTHER_CELL_BYTES + 2 * itemsize)
     needs = {
         "items": items * (row * (_ITEM_MATRICES + 2 * held) + 64),
-        "users": users * 40,
-        "the largest shard": most_cells * (8 + 2 * itemsize) + most_users * (2 * row + _USER_BYTES) + 16 * items,
+        "users": users * 40 + store.ids_bytes(),
+        "the largest shard": most_cells * cell + most_users * (2 * row + _USER_BYTES) + 16 * items,
+        "exact items": int(max(_LEAST_SYSTEMS, held * (row // itemsize) * (row + kernels.jit.VECTOR_BYTES))),
+        "threads": int((config.num_threads or available_threads()) * _THREAD),
         "everything else": int(_CONSTANT),
     }
-    needed = sum(needs.values())
     if limit is None:
-        return Memory(held, int(_SYSTEMS))
-    allowed = as_bytes("memory_limit", limit)
-    if allowed < needed + _LEAST_SYSTEMS:
+        return Memory(held, max(int(_SYSTEMS), needs["exact items"]))
+    allowed, needed = as_bytes("memory_limit", limit), sum(needs.values())
+    if allowed < needed:
         parts = ", ".join(f"{_megabytes(size)} for {name}" for name, size in needs.items())
         raise InputError(
-            f"memory_limit is {_megabytes(allowed)}, but this fit needs {_megabytes(needed + int(_LEAST_SYSTEMS))}: "
-            f"{parts}, {_megabytes(int(_LEAST_SYSTEMS))} for exact items. Raise the limit, take fewer factors, or "
-            f"prepare the store with more shards (it has {len(store.shards)})"
+            f"memory_limit is {_megabytes(allowed)}, but this fit needs {_megabytes(needed)}: {parts}. Raise the "
+            f"limit, take fewer factors or threads, or prepare the store with shards of another size (it has "
+            f"{len(store.shards)}: more hold fewer cells each, fewer of them add up sooner)"
         )
-    return Memory(held, int(min(_SYSTEMS, allowed - needed)))
+    return Memory(held, allowed - needed + needs["exact items"])
 
 
 def _megabytes(size: int) -> str:

@@ -18,34 +18,46 @@ _ROWS_AT_ONCE = 16384  # of parts that are added, which threads share out
 
 
 class Runner(Protocol):
-    """Applies tasks to all shards."""
+    """Applies tasks to all shards, and has two versions of the users' factors, of which tasks see one."""
+
+    def use(self, version: int) -> None:
+        """Let tasks see and write version 0 or 1 of the users' factors."""
 
     def total(self, task: Task, *arguments: Any) -> Arrays:
         """Call task(work, *arguments) for every shard; returns the sums of what they return, as `add_up` adds."""
 
-    def user_factors(self) -> Array:
-        """Return the factors of all users, (users, d)."""
+    def user_factors(self, version: int) -> Array:
+        """Return the factors of all users, (users, d), read-only."""
 
 
 class SerialRunner:
     """Takes one shard after the other; what it maps of one is let go before the next."""
 
-    def __init__(self, store: Store, factors: Scratch, scales: Scales, config: WMFConfig) -> None:
-        self._store, self._factors, self._scales, self._config = store, factors, scales, config
+    def __init__(self, store: Store, scales: Scales, config: WMFConfig) -> None:
+        self._store, self._scales, self._config = store, scales, config
+        shape = (store.shape[0], config.factors)
+        self._versions = [
+            Scratch(shape, config.factor_dtype, store.path.parent, "the users' factors") for _ in range(2)
+        ]
+        self._used = self._versions[0]
         numbers = CellNumbers(store, config.factor_dtype)
         self._weights = [ShardWeights(shard, numbers) for shard in store.shards]
+
+    def use(self, version: int) -> None:
+        """Let tasks see and write version 0 or 1 of the users' factors."""
+        self._used = self._versions[version]
 
     def total(self, task: Task, *arguments: Any) -> Arrays:
         """Call task(work, *arguments) for every shard; returns the sums of what they return, as `add_up` adds."""
         return add_up(self._each(task, arguments))
 
-    def user_factors(self) -> Array:
-        """Map the factors of all users, (users, d)."""
-        return self._factors.rows(0, self._store.shape[0])
+    def user_factors(self, version: int) -> Array:
+        """Map the factors of all users, (users, d), read-only."""
+        return self._versions[version].rows(0, self._store.shape[0], writable=False)
 
     def _each(self, task: Task, arguments: tuple[Any, ...]) -> Iterator[Arrays]:
         for shard in self._store.shards:
-            users = self._factors.rows(shard.start, shard.stop)
+            users = self._used.rows(shard.start, shard.stop)
             yield task(Work(shard, users, self._weights[shard.number], self._scales, self._config), *arguments)
 
 

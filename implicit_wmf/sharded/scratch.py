@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._stored_arrays import map_array
 from ..errors import InputError
 
 
@@ -53,9 +54,7 @@ class Scratch:
     def _row_bytes(self) -> int:
         return int(np.prod(self._row, dtype=np.int64)) * self._dtype.itemsize
 
-    def rows(self, start: int, stop: int) -> NDArray[Any]:
+    def rows(self, start: int, stop: int, *, writable: bool = True) -> NDArray[Any]:
         """Map rows start to stop - 1; what is written to them stays."""
         shape = (stop - start, *self._row)
-        if start == stop:  # nothing can be mapped of nothing
-            return np.empty(shape, self._dtype)
-        return np.memmap(self._file, self._dtype, "r+", start * self._row_bytes, shape).view(np.ndarray)
+        return map_array(self._file.fileno(), self._dtype, shape, start * self._row_bytes, writable=writable)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .. import kernels
-from ..confidence import StoredCells, stored_cells, weigh_cells, weigh_rows
+from ..confidence import StoredCells, count_below, store_bare, stored_cells, weigh_cells, weigh_rows
 from ..config import WMFConfig
 from ..row_plan import SidePlan
 from ..store import Shard
@@ -41,7 +41,7 @@ class Scales:
 
 
 class Work:
-    """A shard, the factors of its users, which tasks write, and what its cells weigh, which `weigh_sides` finds."""
+    """A shard, the factors of its users, which tasks write, and what its cells weigh, which two of the tasks find."""
 
     def __init__(self, shard: Shard, users: Array, weights: ShardWeights, scales: Scales, config: WMFConfig) -> None:
         self.shard, self.users, self.weights, self.config = shard, users, weights, config
@@ -78,10 +78,22 @@ class Work:
 
     def weigh_items(self) -> tuple[Any, Floats]:
         """Make rows of its cells by item (kernels.rows.Rows), and their total weights, if penalties depend on them."""
-        cells = stored_cells(self.by_item, None, self.config)
-        background = self.config.unobserved_weight * self.item_scale
+        cells, bare = self._item_cells(), self.weights.bare_items
+        if bare is not None:
+            cells = store_bare(cells, bare)
         totals = self.config.regularization_exponent > 0
-        return weigh_cells(cells, background, self.user_scale, self.config, totals=totals)
+        return weigh_cells(cells, self._item_background, self.user_scale, self.config, bare, totals=totals)
+
+    def below_items(self) -> NDArray[np.int64]:
+        """Count the cells of each item that weigh less than the background."""
+        return count_below(self._item_cells(), self._item_background, self.user_scale)
+
+    def _item_cells(self) -> StoredCells:
+        return stored_cells(self.by_item, None, self.config)
+
+    @property
+    def _item_background(self) -> Floats:
+        return self.config.unobserved_weight * self.item_scale
 
     @cached_property
     def item_rows(self) -> Any:
@@ -93,9 +105,20 @@ class Work:
         return np.asarray(kernels.jit.whole_tiles(self.users))
 
 
-def weigh_sides(work: Work) -> Arrays:
-    """Weigh the cells for both sides; returns each item's total weight, (items,), 0 where no penalty depends on it."""
+def below_items(work: Work) -> Arrays:
+    """Count the cells of each item that weigh less than the background, (items,)."""
+    return (work.below_items(),)
+
+
+def weigh_users(work: Work) -> Arrays:
+    """Weigh the cells by user."""
     work.weights.keep("user", work.weigh_users(), work.by_user)
+    return ()
+
+
+def weigh_items(work: Work, bare: NDArray[np.bool_] | None) -> Arrays:
+    """Weigh the cells by item; returns each item's total weight, (items,), 0 where no penalty depends on it."""
+    work.weights.bare_items = bare
     rows, totals = work.weigh_items()
     work.weights.keep("item", rows, work.by_item)
     return (totals,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .. import kernels
@@ -12,7 +13,8 @@ from ..store import Shard, Store
 from .scratch import Scratch
 
 _ARRAYS = ("values", "targets")  # of kernels.rows.Rows: a number of each cell, or one for all
-_OF_THE_SHARD, _ON_DISK = "of the shard", "on disk"
+_OF_THE_SHARD, _ON_DISK = range(2)
+_NONE = np.zeros(0, np.uint8), np.zeros(0), np.zeros(0)
 
 
 class CellNumbers:
@@ -30,35 +32,47 @@ class CellNumbers:
 
 
 class ShardWeights:
-    """The rows of a shard's sides, without what can be mapped again."""
+    """The rows of a shard's sides, without what can be mapped again.
+
+    Attributes
+    ----------
+    bare_items : (items,) array of bool, or None
+        Items whose cells have confidences in place of weights; see `confidence.choose_bare`.
+    """
 
     def __init__(self, shard: Shard, numbers: CellNumbers) -> None:
         self._shard, self._numbers = shard, numbers
-        self._sides: dict[str, Any] = {}
+        self._sides: dict[str, tuple[Any, dict[str, int]]] = {}
+        self.bare_items: NDArray[np.bool_] | None = None
 
     def keep(self, side: str, rows: Any, matrix: csr_array) -> None:
-        """Take the rows of a side, made from this matrix of the shard's; those of other cells are not kept."""
+        """Take the rows of a side, made from this matrix of the shard's; those of other cells are not kept.
+
+        Of items, which all shards have, no more is kept than the cells have.
+        """
         if rows.indices.size != matrix.nnz:
             return
+        places = {}
         for name in _ARRAYS:
             array = getattr(rows, name)
             if np.shares_memory(array, matrix.data):
-                rows = rows._replace(**{name: _OF_THE_SHARD})
+                places[name] = _OF_THE_SHARD
             elif array.size == matrix.nnz and array.size > 1:
                 self._numbers.of_shard(f"{side} {name}", self._shard)[:] = array
-                rows = rows._replace(**{name: _ON_DISK})
-        self._sides[side] = rows._replace(indices=None, indptr=None)
+                places[name] = _ON_DISK
+        rows = rows._replace(indices=None, indptr=None, **dict.fromkeys(places))
+        if side == "item":
+            rows = rows._replace(**dict(zip(("kinds", "background", "regularization"), _NONE, strict=True)))
+        self._sides[side] = rows, places
 
     def rows(self, side: str, matrix: csr_array) -> Any:
         """Return the rows of a side, or None if they were not kept."""
-        rows = self._sides.get(side)
-        if rows is None:
+        if side not in self._sides:
             return None
-        places = {"indptr": matrix.indptr.astype(np.int64), "indices": kernels.jit.read_only(matrix.indices)}
-        numbers = {name: self._find(side, name, getattr(rows, name), matrix) for name in _ARRAYS}
-        return rows._replace(**places, **numbers)
-
-    def _find(self, side: str, name: str, kept: Any, matrix: csr_array) -> Any:
-        if isinstance(kept, str):
-            kept = matrix.data if kept == _OF_THE_SHARD else self._numbers.of_shard(f"{side} {name}", self._shard)
-        return kernels.jit.read_only(kept)
+        rows, places = self._sides[side]
+        arrays = {"indptr": matrix.indptr.astype(np.int64), "indices": matrix.indices}
+        for name, place in places.items():
+            on_disk = place == _ON_DISK
+            arrays[name] = self._numbers.of_shard(f"{side} {name}", self._shard) if on_disk else matrix.data
+        read_only = {name: kernels.jit.read_only(array) for name, array in arrays.items() if name != "indptr"}
+        return rows._replace(indptr=arrays["indptr"], **read_only)

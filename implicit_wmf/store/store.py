@@ -19,6 +19,8 @@ item_positive         int64 (items)
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +35,7 @@ from .._arrow import arrow_to_pandas, parquet_files
 from .._cells import checked_csr, index_dtype
 from .._folders import current_folder
 from .._manifests import is_manifest, read_manifest
-from .._stored_arrays import check_file, read_array
+from .._stored_arrays import OpenFile
 from ..errors import InputError
 from ..interactions import Interactions
 from ..parameters import as_path
@@ -96,7 +98,7 @@ class Shard:
         -------
         csr_array of shape (its users, items)
         """
-        indptr = self.store.array("user_indptr")[self.start : self.stop + 1]
+        indptr = self.store.array("user_indptr", slice(self.start, self.stop + 1))
         return self._matrix("user", indptr - indptr[0], (self.stop - self.start, self.store.shape[1]))
 
     def by_item(self) -> csr_array:
@@ -106,12 +108,12 @@ class Shard:
         -------
         csr_array of shape (items, its users)
         """
-        indptr = self.store.array("item_indptr")[self.number]
+        indptr = self.store.array("item_indptr", slice(self.number, self.number + 1))[0]
         return self._matrix("item", indptr, (self.store.shape[1], self.stop - self.start))
 
     def _matrix(self, side: str, indptr: NDArray[Any], shape: tuple[int, int]) -> csr_array:
-        data, indices = (self.store.array(f"{side}_{part}")[self.cells] for part in ("values", "indices"))
-        # scipy would copy the indices to the type of the pointers
+        data, indices = (self.store.array(f"{side}_{part}", self.cells) for part in ("values", "indices"))
+        # scipy would copy the indices to the type of the pointers, and ranges of an array that is much longer
         matrix = csr_array((data, indices, indptr.astype(np.int32)), shape=shape, copy=False)
         matrix.has_canonical_format = True
         return matrix
@@ -119,6 +121,8 @@ class Shard:
 
 class Store:
     """Interactions on disk, made by `prepare` or `write_store`; opening one reads little more than its manifest.
+
+    Its files stay open: it is the same store when another one has taken its place, or it was removed.
 
     Attributes
     ----------
@@ -156,6 +160,7 @@ class Store:
         edges = manifest["shards"]
         self.shards = tuple(Shard(self, number, *edges[number : number + 2]) for number in range(len(edges) - 1))
         self.source: dict[str, Any] = manifest["source"]
+        self._files = {name: OpenFile(path / name, about) for name, about in manifest["files"].items()}
         self._verified = False
 
     @classmethod
@@ -180,8 +185,6 @@ class Store:
         manifest = read_manifest(folder, MANIFEST, FORMAT, (FORMAT_VERSION,), "store")
         try:
             store = cls(folder.resolve(), manifest)
-            for name, about in manifest["files"].items():
-                check_file(folder / name, about, whole=False)
             store._check_layout()
         except Exception as error:  # a damaged file can make NumPy raise anything
             reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -206,19 +209,20 @@ class Store:
         if (edges[0], edges[-1]) != (0, users) or min(np.diff(edges)) < 1:
             raise ValueError(f"its shards do not cover {users} users")
 
-    def array(self, name: str) -> NDArray[Any]:
+    def array(self, name: str, rows: slice | None = None) -> NDArray[Any]:
         """Map one of the arrays that the module's docstring lists.
 
         Parameters
         ----------
         name : str, without ``.npy``
+        rows : slice, optional
+            A range of it; all by default.
 
         Returns
         -------
         ndarray, read-only
         """
-        file = f"{name}.npy"
-        return read_array(self.path / file, self._manifest["files"][file], mmap=True, whole=False)
+        return self._files[f"{name}.npy"].array(rows)
 
     def verify(self) -> None:
         """Read every file and compare it with its checksum, and check all cells, once for this object.
@@ -231,8 +235,8 @@ class Store:
         if self._verified:
             return
         try:
-            for name, about in self._manifest["files"].items():
-                check_file(self.path / name, about, whole=True)
+            for file in self._files.values():
+                file.check()
             for shard in self.shards:
                 checked_csr(shard.by_user())
                 checked_csr(shard.by_item())
@@ -242,8 +246,9 @@ class Store:
 
     @property
     def fingerprint(self) -> str:
-        """Text that differs where any file does."""
-        return f"{self._manifest['crc32']:08x}"
+        """Text that differs where interactions, ids or shards do, whatever the store is called and was made from."""
+        contents = {name: self._manifest[name] for name in ("shape", "shards", "files")}
+        return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
     @property
     def has_timestamps(self) -> bool:
@@ -261,17 +266,34 @@ class Store:
         return self._ids("items", self.shape[1])
 
     def _ids(self, side: str, count: int) -> pd.Index:
-        file = IDS.format(side)
+        name = IDS.format(side)
+        pyarrow, parquet = parquet_files("Reading the ids of a store")
         try:
-            check_file(self.path / file, self._manifest["files"][file], whole=True)
-            pyarrow, parquet = parquet_files("Reading the ids of a store")
-            with parquet.ParquetFile(self.path / file) as content:
+            file = self._files[name]
+            file.check()
+            with parquet.ParquetFile(file.reopened()) as content:
                 ids = pd.Index(arrow_to_pandas(content.read(columns=["id"]).column("id"), is_id=True))
             if len(ids) != count:
-                raise ValueError(f"{file} has {len(ids)} ids for {count} {side}")
+                raise ValueError(f"{name} has {len(ids)} ids for {count} {side}")
         except (ValueError, OSError, KeyError) as error:  # Arrow's errors are among them
             raise InputError(f"the store {self.path} is damaged: {error}; prepare it again") from error
         return ids
+
+    def ids_bytes(self) -> int:
+        """Estimate the memory that the ids of both sides take when they are read and saved with a model.
+
+        Returns
+        -------
+        int
+        """
+        pyarrow, parquet = parquet_files("Reading the ids of a store")
+        total = 0
+        for side in ("users", "items"):
+            with parquet.ParquetFile(self._files[IDS.format(side)].reopened()) as content:
+                is_number = pyarrow.types.is_primitive(content.schema_arrow.field("id").type)
+                letters = sum(content.metadata.row_group(k).total_byte_size for k in range(content.num_row_groups))
+                total += content.metadata.num_rows * 24 if is_number else content.metadata.num_rows * 250 + 4 * letters
+        return total
 
     def interactions(self) -> Interactions:
         """Read everything into memory.
