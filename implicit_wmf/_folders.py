@@ -122,19 +122,38 @@ def _new_folder(target: Path, locks: ExitStack) -> Path:
         raise InputError(f"cannot write to {target.parent} ({error.strerror}); choose another place") from error
 
 
-def _lock(folder: Path, locks: ExitStack, *, wait: bool = False) -> bool:
-    """Lock a folder for as long as `locks` is open, or the process lives; False if that cannot be done."""
+def lock_folder(folder: Path, locks: ExitStack, *, wait: bool = False) -> int | None:
+    """Lock a folder for as long as `locks` is open, or the process lives.
+
+    Returns the descriptor of what is locked, which another process may have removed in the meantime; None on systems
+    and file systems that have no locks.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has locked it, unless that is waited for.
+    """
     try:
         import fcntl
-    except ImportError:  # Windows; nothing is held to be left behind there
-        return False
+    except ImportError:  # Windows
+        return None
     descriptor = os.open(folder, os.O_RDONLY)
     locks.callback(os.close, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # locked by another, or of a file system without locks
+    except BlockingIOError:
+        raise
+    except OSError:
+        return None
+    return descriptor
+
+
+def _lock(folder: Path, locks: ExitStack, *, wait: bool = False) -> bool:
+    """Lock a folder; False if that cannot be done, so that nothing is held to be left behind without locks."""
+    try:
+        return lock_folder(folder, locks, wait=wait) is not None
+    except BlockingIOError:
         return False
-    return True
 
 
 def _remove_left_behind(target: Path) -> None:

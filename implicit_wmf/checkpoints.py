@@ -15,8 +15,6 @@ from ._folders import check_can_write, current_folder, remove_folder, writing_fo
 from ._history import best_epoch
 from ._manifests import Manifest, check_target, read_manifest, write_manifest
 from ._questions import Question, differences
-from ._signals import TERMINATED as TERMINATED
-from ._signals import Terminated as Terminated
 from ._signals import ending_on_sigterm
 from ._stored_arrays import read_array, write_array
 from .errors import InputError

@@ -102,10 +102,10 @@ def as_bytes(name: str, value: Any) -> int:
     """Take a number of bytes, or text such as "4GB" and "512 MiB"."""
     text = "" if isinstance(value, bool) else str(value).lower()
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]i?|)b?\s*", text)
-    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if size < 1:
+    size = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 1 <= size < math.inf:
         raise InputError(f"{name} must be a size such as '4GB', '512MiB' or a number of bytes, got {value!r:.60}")
-    return size
+    return int(size)
 
 
 def as_path(name: str, value: Any) -> Path:

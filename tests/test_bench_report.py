@@ -316,5 +316,6 @@ def test_a_record_is_rendered_again_by_command(tmp_path):
     main(["report", str(tmp_path / "r.json"), "--output", str(tmp_path / "x" / "y.md")])
     assert (tmp_path / "x" / "y.md").exists()
     write_json(tmp_path / "other.json", {"benchmark": "other"})
-    with pytest.raises(SystemExit, match=r"^bench: .*other\.json is not a record of python -m bench speed or quality or out-of-core$"):
+    message = r"^bench: .*other\.json is not a record of python -m bench speed or quality or out-of-core$"
+    with pytest.raises(SystemExit, match=message):
         main(["report", str(tmp_path / "other.json")])

@@ -12,7 +12,8 @@ from numpy.testing import assert_array_equal
 from watched_fits import HELD_OUT, TRAIN, script, small
 
 from implicit_wmf import WMF, InputError, row_plan, training
-from implicit_wmf.checkpoints import Terminated, checkpoint_epochs, remove_checkpoint
+from implicit_wmf._signals import Terminated
+from implicit_wmf.checkpoints import checkpoint_epochs, remove_checkpoint
 from implicit_wmf.confidence import weigh
 from implicit_wmf.training import epochs, initial_factors
 from implicit_wmf.validation import HeldOut, copy_into

@@ -15,7 +15,8 @@ from watched_fits import HELD_OUT, TRAIN, script, small
 
 from implicit_wmf import InputError, Interactions, checkpoints
 from implicit_wmf._manifests import manifest_checksum
-from implicit_wmf.checkpoints import Checkpoint, Terminated, checkpoint_epochs, remove_checkpoint
+from implicit_wmf._signals import Terminated
+from implicit_wmf.checkpoints import Checkpoint, checkpoint_epochs, remove_checkpoint
 from implicit_wmf.training import Reached
 from implicit_wmf.validation import HeldOut
 

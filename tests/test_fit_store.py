@@ -263,6 +263,7 @@ def test_from_the_command_line(run, store, tmp_path):
     for wrong, message in (
         (("--memory-limit", "50MB"), "memory_limit is 50 MB, but this fit needs"),
         (("--user", "who"), "it has no effect on a store"),
+        (("--checkpoint", store.path / "c"), "is in the store"),
         (("--validation-fraction", "0.1"), "a store, which has no lines to split"),
     ):
         code, _, err = run("fit", store.path, "-o", "m", *wrong)

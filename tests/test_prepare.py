@@ -11,7 +11,8 @@ import pytest
 from prepared_files import cells_of, cells_of_interactions, contents_of, prepared
 
 from implicit_wmf.errors import InputError, MissingExtraError
-from implicit_wmf.store import Store, preparing
+from implicit_wmf.store import Store, preparing, writing
+from implicit_wmf.store.cell_lists import CellLists
 from implicit_wmf.tables import read_interactions
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -134,6 +135,8 @@ IDS = {
     "uint64": (pyarrow.array([2**64 - 1, 5], pyarrow.uint64()), [2**64 - 1, 5]),
     "small uint64": (pyarrow.array([7, 5], pyarrow.uint64()), [7, 5]),
     "text": (pyarrow.array(["007", ""]), ["007", ""]),
+    "floats": (pyarrow.array([3.0, -2.0]), [3, -2]),
+    "halves": (pyarrow.array(np.float16([3.0, -2.0])), [3, -2]),
     "dictionary": (pyarrow.array(["b", "a"]).dictionary_encode(), ["b", "a"]),
     "large_string": (pyarrow.array(["b", "a"], pyarrow.large_string()), ["b", "a"]),
     "decimal": (pyarrow.array([Decimal(2**53 + 1), Decimal(3)]), [2**53 + 1, 3]),
@@ -158,8 +161,7 @@ def test_kinds_of_ids(tmp_path, kind):
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (pyarrow.array([1.0, 2.0]), "'u' holds double, which cannot be ids; convert it to integers or text"),
-        (pyarrow.array([b"a", b"b"]), "holds binary"),
+        (pyarrow.array([b"a", b"b"]), "'u' holds binary, which cannot be ids; convert it to integers or text"),
         (pyarrow.array([[1], [2]]), "holds list"),
         (pyarrow.array([True, False]), "holds bool"),
         (pyarrow.array([Decimal("1.5"), Decimal("2.5")]), r"holds decimal128\(2, 1\)"),
@@ -238,6 +240,48 @@ def test_names_of_columns_do_not_confuse(tmp_path):
     write(tmp_path / "twins.parquet", u=[1], U=[2], i=[3])
     with pytest.raises(InputError, match="columns 'u' and 'U' differ in case only; rename one"):
         prepared(tmp_path / "twins.parquet", tmp_path / "s")
+
+
+def test_text_views(tmp_path):
+    if not hasattr(pyarrow, "string_view"):
+        pytest.skip("this pyarrow has none")
+    path = write(tmp_path / "in.parquet", u=pyarrow.array(["b", "a"], pyarrow.string_view()), i=["x", "y"])
+    prepared(path, tmp_path / "s")
+    assert cells_of(tmp_path / "s") == {("b", "x"): 1, ("a", "y"): 1}
+
+
+def test_cells_that_are_dropped_are_read_in_blocks(tmp_path, events, monkeypatch):
+    monkeypatch.setattr(preparing, "SHARD_CELLS", 300)
+    events.to_parquet(tmp_path / "in.parquet")
+    read, largest = CellLists.block, []
+
+    def block(cells, start, stop):
+        result = read(cells, start, stop)
+        largest.append(len(result.items) - result.indptr[1])  # the first user goes beyond
+        return result
+
+    monkeypatch.setattr(CellLists, "block", block)
+    result = prepared(tmp_path / "in.parquet", tmp_path / "s", min_item_count=30, shards=1)
+    assert result.pairs < 1000
+    assert 100 < max(largest) < 300
+
+
+@pytest.mark.parametrize("shards", [10**12, 2**70])
+def test_more_shards_than_users(tmp_path, events, shards):
+    events.to_parquet(tmp_path / "in.parquet")
+    result = prepared(tmp_path / "in.parquet", tmp_path / "s", shards=shards)
+    assert result.shards == result.users == events.u.nunique()
+    Store.open(tmp_path / "s").verify()
+
+
+def test_a_store_of_pointers_is_refused(tmp_path, events, monkeypatch):
+    monkeypatch.setattr(writing, "_FEW_BYTES", 10_000)
+    monkeypatch.setattr(writing, "_CELL_BYTES", 1)
+    events.to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="shards: 60 are too many, because each has a pointer for each of the 40 item"):
+        prepared(tmp_path / "in.parquet", tmp_path / "s", shards=1000)
+    assert [one.name for one in tmp_path.iterdir()] == ["in.parquet"]
+    assert prepared(tmp_path / "in.parquet", tmp_path / "s", shards=20).shards == 20
 
 
 @pytest.mark.parametrize("package", ["duckdb", "pyarrow"])

@@ -3,17 +3,13 @@
 import errno
 import gzip
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from prepared_files import cells_of, contents_of, prepared
+from prepared_files import cells_of, prepared
 
 from implicit_wmf.errors import InputError
-from implicit_wmf.store import Store, preparing
+from implicit_wmf.interactions import Interactions
+from implicit_wmf.store import Store, preparing, write_store
 from implicit_wmf.store.workspace import working_folder
 
 
@@ -36,6 +32,10 @@ def lines(tmp_path):
         (["in"], ["in/a/c.tsv", "in/a/d.txt.gz", "in/b.csv"]),
         (["in/*.csv", "one.csv"], ["in/b.csv", "one.csv"]),
         (["in/**/*.t*"], ["in/a/c.tsv", "in/a/d.txt.gz"]),
+        (["i?"], ["in/a/c.tsv", "in/a/d.txt.gz", "in/b.csv"]),
+        (["in/[ab]*"], ["in/a/c.tsv", "in/a/d.txt.gz", "in/b.csv"]),
+        (["in/a/**"], ["in/a/c.tsv", "in/a/d.txt.gz"]),
+        (iter(["one.csv"]), ["one.csv"]),
     ],
 )
 def test_inputs_are_found(lines, monkeypatch, inputs, expected):
@@ -64,6 +64,10 @@ def test_names_that_look_like_patterns(tmp_path, name):
         (["no.csv"], "there is no file .*no.csv"),
         (["no*.csv"], r"no file is named like .*no\*.csv"),
         (["empty"], "the folder .*empty holds no files"),
+        (["m?xed"], r"(?s)read.me' in the folder .*mixed: unknown suffix"),
+        (["store"], "store is a store, which was prepared already; name the tables"),
+        (["store/*.parquet"], "no file is named like"),
+        (["n" * 300 + ".csv"], "inputs: .* cannot be read: File name too long"),
         (["mixed"], r"(?s)read.me' in the folder .*mixed: unknown suffix.*pattern such as '.*mixed/\*.csv'"),
         (["one.csv", "in", "in/b.csv"], "b.csv is named twice"),
         (["zero.csv"], "zero.csv is empty"),
@@ -79,6 +83,7 @@ def test_names_that_look_like_patterns(tmp_path, name):
 def test_inputs_that_cannot_be_read(lines, inputs, message):
     (lines / "empty/_x").mkdir(parents=True)
     (lines / "mixed").mkdir()
+    write_store(lines / "store", Interactions.from_matrix([[1.0]]))
     for name, content in {
         "mixed/read.me": b"-",
         "zero.csv": b"",
@@ -105,28 +110,36 @@ def test_a_store_inside_its_input_is_no_input(lines):
         assert (lines / "in/s.rejects.csv").exists()
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"user": None}, "user: None given; name the column"),
-        ({"user": "i"}, "user and item both name column 'i'"),
-        ({"value": 3}, "value: 3 given"),
-        ({"min_user_count": 0}, "min_user_count must be a whole number of at least 1"),
-        ({"min_item_count": 1.5}, "min_item_count must be"),
-        ({"shards": 0}, "shards must be"),
-        ({"num_threads": 0}, "num_threads must be"),
-        ({"on_error": "ignore"}, "on_error must be one of 'refuse', 'skip'"),
-        ({"memory_limit": "2 XB"}, "memory_limit must be a size such as '4GB'.* got '2 XB'"),
-        ({"memory_limit": "5MB"}, "memory_limit is '5MB', which is too little; give at least 100MB"),
-        ({"memory_limit": -1}, "memory_limit must be a size .* got -1"),
-    ],
-)
-def test_arguments(lines, options, message):
-    with pytest.raises(InputError, match=message):
-        prepared(lines / "one.csv", lines / "s", **options)
+@pytest.mark.parametrize("inputs", [".", "*", "**", "**/*.*", "[!x]*"])
+def test_what_a_run_makes_is_no_input_of_the_next(lines, monkeypatch, inputs):
+    """Nor are other stores, hidden files, and links that lead in a circle."""
+    for name in ("in/_SUCCESS", "in/_old/e.csv"):
+        (lines / name).unlink()
+    (lines / "in/_old").rmdir()
+    (lines / "one.csv").write_text("u,i\none.csv,x\n,y\n")
+    (lines / "in/around").symlink_to(lines)
+    monkeypatch.chdir(lines)
+    if inputs in ("**", "**/*.*"):  # as patterns, these follow links
+        (lines / "in/around").unlink()
+    write_store(lines / "other", Interactions.from_matrix([[1.0]]))
+    for _ in range(2):
+        result = prepared(inputs, "plays", on_error="skip")
+        assert (result.lines, result.rejected) == (5, 1)
+        assert (lines / "plays.rejects.csv").exists()
 
 
-@pytest.mark.parametrize("limit", ["100MB", "0.5 GiB", 10**9])
+def test_file_systems_without_locks(lines, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    prepared(lines / "one.csv", lines / "s")
+    assert cells_of(lines / "s") == {("one.csv", "x"): 1}
+
+
+@pytest.mark.parametrize("limit", ["100MB", "0.5 GiB", 10**9, 10**25])
 def test_sizes_of_memory(lines, limit):
     prepared(lines / "one.csv", lines / "s", memory_limit=limit)
     assert cells_of(lines / "s") == {("one.csv", "x"): 1}
@@ -158,71 +171,7 @@ def test_two_at_once(lines):
     prepared(lines / "one.csv", lines / "s")
 
 
-@pytest.mark.parametrize("step", ["gather_cells", "find_core", "shard_edges"])
-def test_a_full_disk_leaves_nothing(lines, monkeypatch, step):
-    def fail(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
-
-    monkeypatch.setattr(preparing, step, fail)
-    before = sorted(lines.rglob("*"))
-    with pytest.raises(InputError, match="preparing .*s failed: somewhere No space left on device; make room"):
-        prepared(lines / "one.csv", lines / "s")
-    assert sorted(lines.rglob("*")) == before
-
-
 def test_inputs_that_change_meanwhile_are_noticed(lines, monkeypatch):
     monkeypatch.setattr(preparing.LineLists, "fill", lambda *_: 0)
     with pytest.raises(InputError, match="1 lines were read where 0 were kept and 0 rejected: an input changed"):
         prepared(lines / "one.csv", lines / "s")
-
-
-def start(folder, *, lines=400_000):
-    """Begin to prepare a file that takes some time."""
-    path = folder / "big.csv"
-    if not path.exists():
-        generator = random.Random(0)
-        rows = (
-            f"{generator.randrange(5000)},{generator.randrange(900)},{generator.random():.3f}" for _ in range(lines)
-        )
-        path.write_text("u,i,v\n" + "\n".join(rows) + "\n")
-    command = [sys.executable, "-m", "implicit_wmf", "prepare", "big.csv", "-o", "s", "--user", "u", "--item", "i"]
-    return subprocess.Popen([*command, "--value", "v"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def wait_for_work(process, folder):
-    while process.poll() is None and not (folder / ".s.preparing").exists():
-        time.sleep(0.01)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills")
-def test_killed_and_run_again(tmp_path):
-    (tmp_path / "big.csv").write_text("u,i,v\n1,2,3\n")
-    start(tmp_path).communicate()
-    first = contents_of(tmp_path / "s")
-    (tmp_path / "big.csv").unlink()
-    generator = random.Random(1)
-    outcomes = set()
-    for _ in range(4):
-        process = start(tmp_path)
-        wait_for_work(process, tmp_path)
-        time.sleep(generator.uniform(0, 1.5))
-        process.kill()
-        process.communicate()
-        outcomes.add(contents_of(tmp_path / "s") == first)
-        Store.open(tmp_path / "s").verify()
-    assert True in outcomes
-    output, _ = start(tmp_path).communicate()
-    assert output.startswith(b"read 400,000 lines")
-    prepared(tmp_path / "big.csv", tmp_path / "clean", value="v")
-    assert contents_of(tmp_path / "s") == contents_of(tmp_path / "clean")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["big.csv", "clean", "s"]
-
-
-def test_ctrl_c_leaves_nothing(tmp_path):
-    process = start(tmp_path)
-    wait_for_work(process, tmp_path)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (130, b"interrupted\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["big.csv"]

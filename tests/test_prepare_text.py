@@ -14,10 +14,11 @@ from prepared_files import cells_of, cells_of_interactions, expected_of, prepare
 
 from implicit_wmf.errors import InputError
 from implicit_wmf.store import sources
+from implicit_wmf.store.database import Database
 from implicit_wmf.tables import read_interactions
 
 PIECES = [b"a", b"1", b"007", b"-3", b"2.5", b"1_0", b"nan", b"inf", b"true", b" ", b"\t", b'""', b"#", b"'", b"NULL"]
-PIECES += ["é".encode(), "\u2028".encode(), b"\xff", b"\0", b"1e3", b"1e400", b".5", b"NA"]
+PIECES += [b"+-1", "é".encode(), "\u2028".encode(), b"\xff", b"\0", b"1e3", b"1e400", b".5", b"NA"]
 MARKS = [b",", b",", b",", b"\n", b"\n", b"\r\n", b"\r", b'"']
 LINES = st.lists(st.lists(st.sampled_from(PIECES), max_size=2).map(b"".join), min_size=3, max_size=3).map(b",".join)
 NASTY = st.lists(st.one_of(LINES, st.sampled_from(PIECES + MARKS)), max_size=25)
@@ -91,7 +92,8 @@ def test_same_as_read_interactions(rows, end, quoting, suffix):
         assert list(map(repr, sorted(found, key=repr))) == list(map(repr, sorted(expected, key=repr)))
 
 
-PLAIN = ['u,i,v\na,b,1\n"x, ""y""",c,2\n"p\nq",d,3\n', "u,i,v\r\na,b,1\r\n", "u\ti\tv\na b\tc\t2", "\ufeffu,i\n1,2\n"]
+PLAIN = ["u,i\na,b\n\n\nc,d\n\n", "u,i\r\na,b\r\n\r\n", 'u,i\n"a",b\n\n"c",d\n\n', 'u,i\r\n\r\n"a",b\r\n\r\n']
+PLAIN += ['u,i,v\na,b,1\n"x, ""y""",c,2\n"p\nq",d,3\n', "u,i,v\r\na,b,1\r\n", "u\ti\tv\na b\tc\t2", "\ufeffu,i\n1,2\n"]
 
 
 @pytest.mark.parametrize("letters", PLAIN)
@@ -101,6 +103,30 @@ def test_plain_files_are_left_to_duckdb(tmp_path, monkeypatch, letters):
     path.write_bytes(letters.encode())
     result = prepared(path, tmp_path / "s")
     assert result.lines == expected_of(letters.encode(), "\t" if "\t" in letters else ",")[2]
+
+
+def test_long_fields_are_inserted_a_few_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "plain_records", lambda *_: None)
+    monkeypatch.setattr(sources, "_INSERTED_LETTERS", 1000)
+    insert, sizes = Database.insert, []
+
+    def counting(database, query, columns):
+        sizes.append(sum(len(field) for column in columns.values() for field in column))
+        insert(database, query, columns)
+
+    monkeypatch.setattr(Database, "insert", counting)
+    lines = [f"{n},{'x' * 300}\n" for n in range(50)]
+    (tmp_path / "in.csv").write_text("u,i\n" + "".join(lines))
+    assert prepared(tmp_path / "in.csv", tmp_path / "s").lines == 50
+    assert cells_of(tmp_path / "s") == {(n, "x" * 300): 1 for n in range(50)}
+    assert max(sizes) < 1000 + 310
+
+
+@pytest.mark.parametrize("time", ["now", "today", "nan", "+-5"])
+def test_words_are_no_times(tmp_path, time):
+    (tmp_path / "in.csv").write_text(f"u,i,t\na,b,2020-01-01\nc,d,{time}\n")
+    result = prepared(tmp_path / "in.csv", tmp_path / "s", timestamp="t", on_error="skip")
+    assert (result.pairs, result.rejected) == (1, 1)
 
 
 def test_careful_reading_is_the_same(tmp_path, monkeypatch):

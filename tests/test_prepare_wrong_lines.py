@@ -1,12 +1,15 @@
 """Lines that cannot be used: refused with their places, or kept in a file of their own; none is dropped in silence."""
 
 import gzip
+import os
 
+import numpy as np
 import pytest
 from prepared_files import cells_of, prepared, rejected_of
 
 from implicit_wmf.errors import InputError
-from implicit_wmf.store import records
+from implicit_wmf.store import Store, records
+from implicit_wmf.store.writing import StoreWriter
 
 pyarrow = pytest.importorskip("pyarrow")
 from pyarrow import parquet  # noqa: E402
@@ -128,9 +131,19 @@ def test_an_open_quote_is_not_followed_for_ever(tmp_path, monkeypatch):
 
 def test_nothing_is_left(tmp_path):
     (tmp_path / "in.csv").write_text("u,i\na,\n,b\n")
-    with pytest.raises(InputError, match="none of the lines can be used; are the columns the right ones"):
-        prepared(tmp_path / "in.csv", tmp_path / "s", on_error="skip")
-    assert [one.name for one in tmp_path.iterdir()] == ["in.csv"]
+    for on_error in ("skip", "refuse"):
+        with pytest.raises(InputError) as error:
+            prepared(tmp_path / "in.csv", tmp_path / "s", on_error=on_error)
+        assert str(error.value).split("\n") == [
+            "none of the lines can be used, of 2:",
+            f"  {tmp_path}/in.csv, line 2: the item id is missing: 'a,'",
+            f"  {tmp_path}/in.csv, line 3: the user id is missing: ',b'",
+            "how many, and why:",
+            "  1: the user id is missing",
+            "  1: the item id is missing",
+            "are the columns the right ones?",
+        ]
+        assert [one.name for one in tmp_path.iterdir()] == ["in.csv"]
 
 
 def test_rejects_of_former_runs_are_replaced_and_removed(tmp_path):
@@ -148,13 +161,80 @@ def test_rejects_of_former_runs_are_replaced_and_removed(tmp_path):
 def test_other_files_are_not_replaced_by_rejects(tmp_path):
     (tmp_path / "in.csv").write_text("u,i\na,b\n")
     (tmp_path / "mine.csv").write_text("my,own\n")
+    (tmp_path / "in").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     for rejects, message in (
         ("mine.csv", "mine.csv exists and is not a file of rejects"),
-        ("", "is a folder"),
+        ("in", "is a folder"),
         ("no/r.csv", "there is no folder .*no for r.csv"),
+        ("s", "s would be in the place of the store .*s; name a file outside it"),
+        ("s/r.csv", "r.csv would be in the place of the store"),
+        ("", "would be in the place of the store"),
+        ("pipe", "pipe exists and is not a file of rejects"),
     ):
         with pytest.raises(InputError, match=f"rejects: .*{message}"):
             prepared(tmp_path / "in.csv", tmp_path / "s", on_error="skip", rejects=tmp_path / rejects)
     with pytest.raises(InputError, match="rejects: no effect unless on_error is 'skip'"):
         prepared(tmp_path / "in.csv", tmp_path / "s", rejects=tmp_path / "r.csv")
     assert (tmp_path / "mine.csv").read_text() == "my,own\n"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["in", "in.csv", "mine.csv", "pipe"]
+
+
+def test_what_is_beside_the_store_matters_to_rejects_alone(tmp_path):
+    (tmp_path / "in.csv").write_text("u,i\na,b\n,c\n")
+    (tmp_path / "s.rejects.csv").write_text("my,own\n")
+    with pytest.raises(InputError, match="1 line cannot be used"):
+        prepared(tmp_path / "in.csv", tmp_path / "s")
+    with pytest.raises(InputError, match=r"s.rejects.csv exists and is not a file of rejects"):
+        prepared(tmp_path / "in.csv", tmp_path / "s", on_error="skip")
+    result = prepared(tmp_path / "in.csv", tmp_path / "new" / "s", on_error="skip")
+    assert rejected_of(result.rejects)[0] == [(3, ",c")]
+    assert sorted(one.name for one in (tmp_path / "new").iterdir()) == ["s", "s.rejects.csv"]
+
+
+def test_rejects_appear_with_the_store(tmp_path, monkeypatch):
+    """A former store keeps the rejects of its own lines."""
+    path = tmp_path / "in.csv"
+    path.write_text("u,i\na,b\n,c\n")
+    prepared(path, tmp_path / "s", on_error="skip")
+    before = {one.name: one.stat().st_ino for one in tmp_path.iterdir()}
+    path.write_text("u,i\na,b\nc,\n")
+
+    def fail(writer):
+        assert (tmp_path / ".s.rejects.csv.tmp").read_text().endswith('"c,"\n')
+        raise OSError("no more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreWriter, "finish", fail)
+        with pytest.raises(InputError, match="no more"):
+            prepared(path, tmp_path / "s", on_error="skip")
+    assert {one.name: one.stat().st_ino for one in tmp_path.iterdir()} == before
+    prepared(path, tmp_path / "s", on_error="skip")
+    assert rejected_of(tmp_path / "s.rejects.csv")[0] == [(3, "c,")]
+
+
+def test_fractions_among_floating_ids_are_wrong(tmp_path):
+    users = [1.0, 2.5, None, float("nan"), float("inf"), -7.0, 2.0**70]
+    columns = {"file_row_number": users, "i": [1.5, *[2.0] * 6]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "in.parquet", row_group_size=2)
+    names = {"user": "file_row_number", "on_error": "skip"}
+    prepared(tmp_path / "in.parquet", tmp_path / "s", **names)
+    assert Store.open(tmp_path / "s").users.dtype == np.int64
+    assert cells_of(tmp_path / "s") == {(-7, 2): 1}
+    assert [one[1:3] for one in rejected_of(tmp_path / "s.rejects.csv")[1]] == [
+        ["0", "the item id is no whole number"],
+        ["1", "the user id is no whole number"],
+        ["2", "the user id is missing"],
+        ["3", "the user id is missing"],
+        ["4", "the user id is no whole number"],
+        ["6", "the user id is no whole number"],
+    ]
+
+
+def test_rows_of_a_large_file_are_found(tmp_path):
+    rows = np.arange(1_000_000)
+    users = pyarrow.array(rows, mask=rows % 99_991 == 5)
+    parquet.write_table(pyarrow.table({"u": users, "i": rows}), tmp_path / "in.parquet", row_group_size=50_000)
+    prepared(tmp_path / "in.parquet", tmp_path / "s", on_error="skip", num_threads=4)
+    lines = rejected_of(tmp_path / "s.rejects.csv")[0]
+    assert lines == [(int(row), f",{row}") for row in rows[rows % 99_991 == 5]]

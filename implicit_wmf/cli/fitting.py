@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from .._signals import TERMINATED, Terminated
 from .._words import count
-from ..checkpoints import TERMINATED, Checkpoint, Terminated, checkpoint_epochs, remove_checkpoint
+from ..checkpoints import Checkpoint, checkpoint_epochs, remove_checkpoint
 from ..config import WMFConfig
 from ..errors import InputError
 from ..interactions import Interactions
@@ -71,7 +72,7 @@ def fit(
     With a checkpoint nothing is lost when the fit is interrupted, terminated or killed: the same command with --resume
     goes on, to the same model.
     """
-    _check_places(ctx, output, checkpoint)
+    _check_places(ctx, output, checkpoint, input_file)
     done = Checkpoint(checkpoint, every=every, resume=resume).epochs
     positive("time_budget", time_budget)
     check_metrics(metric)
@@ -106,7 +107,12 @@ def fit(
         remove_checkpoint(checkpoint)
 
 
-def _check_places(ctx: typer.Context, output: Path, checkpoint: Path | None) -> None:
+def _check_places(ctx: typer.Context, output: Path, checkpoint: Path | None, input_file: Path) -> None:
+    for place in filter(None, (output, checkpoint)):
+        if is_store(input_file) and place.resolve().is_relative_to(input_file.resolve()):
+            raise InputError(
+                f"{place} is in the store {input_file}, which has its own files alone; choose another folder"
+            )
     if output.exists() and not is_model(output):
         raise InputError(f"{output} exists and is not a saved model; choose another folder with --output")
     if checkpoint is None:

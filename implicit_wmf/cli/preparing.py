@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .._signals import Terminated
 from .._words import count
 from ..store import Store
 from ..store.preparing import Prepared
@@ -65,22 +66,26 @@ def prepare(
 
     The store appears whole or not at all. A run that was interrupted leaves nothing to mend: run it again.
     """
-    prepared = prepare_store(
-        list(inputs),
-        output,
-        user=user,
-        item=item,
-        value=value,
-        timestamp=timestamp,
-        min_user_count=min_user_count,
-        min_item_count=min_item_count,
-        memory_limit=memory_limit,
-        shards=shards,
-        on_error=on_error,
-        rejects=rejects,
-        num_threads=num_threads,
-        progress=False if quiet else None,
-    )
+    try:
+        prepared = prepare_store(
+            list(inputs),
+            output,
+            user=user,
+            item=item,
+            value=value,
+            timestamp=timestamp,
+            min_user_count=min_user_count,
+            min_item_count=min_item_count,
+            memory_limit=memory_limit,
+            shards=shards,
+            on_error=on_error,
+            rejects=rejects,
+            num_threads=num_threads,
+            progress=False if quiet else None,
+        )
+    except Terminated:
+        typer.echo("terminated", err=True)
+        raise
     typer.echo(_told(prepared, output, memory_limit))
 
 

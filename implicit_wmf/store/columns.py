@@ -22,7 +22,10 @@ FAULTS = (
     "the value does not fit float32",
     "the time is missing",
     "the time is not of the kind of the others: numbers, or ISO 8601 such as 2011-12-09T12:50:00",
+    "the user id is no whole number",
+    "the item id is no whole number",
 )
+_NO_WHOLE_USER, _NO_WHOLE_ITEM = 9, 10
 
 
 class Columns(NamedTuple):
@@ -45,6 +48,7 @@ class Ids(NamedTuple):
     kind: str
     wide: bool = False  # whole numbers that may not fit int64; moments with nanoseconds
     whole: str | None = None  # SQL of letters as numbers, null for those that no integer is spelled as
+    float: str | None = None  # SQL of what the file has, where `sql` is null for fractions
 
 
 class Times(NamedTuple):
@@ -64,14 +68,22 @@ def text(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def fault(user: str, item: str, value: tuple[str, str] | None, time: str | None) -> str:
+def fault(user: Ids, item: Ids, value: tuple[str, str] | None, time: str | None) -> str:
     """Give the SQL of the number of what is wrong with a line, 0 for nothing; `value` is as written and as a number."""
-    cases = [f"{user} IS NULL", f"{item} IS NULL"]
-    written, number = value or ("''", "0.0")
-    cases += [f"{written} IS NULL", f"{number} IS NULL"]
-    cases += [f"NOT isfinite({number})", f"abs({number}) > {LARGEST_VALUE!r}"]
-    cases += ["false" if time is None else f"{time} IS NULL"]
-    return f"CASE {' '.join(f'WHEN {case} THEN {place}' for place, case in enumerate(cases, start=1))} ELSE 0 END"
+    fractions = {_NO_WHOLE_USER: user, _NO_WHOLE_ITEM: item}
+    cases = [(f"{_is_fraction(one)}", place) for place, one in fractions.items() if one.float is not None]
+    cases += [(f"{user.sql} IS NULL", 1), (f"{item.sql} IS NULL", 2)]
+    if value is not None:
+        written, number = value
+        cases += [(f"{written} IS NULL", 3), (f"{number} IS NULL", 4)]
+        cases += [(f"NOT isfinite({number})", 5), (f"abs({number}) > {LARGEST_VALUE!r}", 6)]
+    if time is not None:
+        cases += [(f"{time} IS NULL", 7)]
+    return f"CASE {' '.join(f'WHEN {case} THEN {place}' for case, place in cases)} ELSE 0 END"
+
+
+def _is_fraction(ids: Ids) -> str:
+    return f"NOT isnan({ids.float}) AND {ids.sql} IS NULL"
 
 
 def ids_of(kind: Any, sql: str, place: str) -> Ids:
@@ -83,6 +95,8 @@ def ids_of(kind: Any, sql: str, place: str) -> Ids:
         if types.is_decimal(kind):
             return Ids(f"CAST({sql} AS HUGEINT)", "whole", wide=True)
         return Ids(sql, "whole", wide=True) if types.is_uint64(kind) else Ids(f"CAST({sql} AS BIGINT)", "whole")
+    if types.is_floating(kind):  # as pandas writes integers where some are missing
+        return Ids(f"CASE WHEN trunc({sql}) = {sql} THEN TRY_CAST({sql} AS BIGINT) END", "whole", float=sql)
     if _is_text(types, kind):
         return Ids(f"CAST({sql} AS VARCHAR)", "text")
     if types.is_date(kind) or types.is_timestamp(kind):
@@ -113,11 +127,12 @@ def times_of(kind: Any, sql: str, place: str) -> Times:
     if types.is_integer(kind):
         return Times(f"TRY_CAST({sql} AS BIGINT)", "whole")
     if types.is_floating(kind) or types.is_decimal(kind):
-        return Times(f"CAST({sql} AS DOUBLE)", "number")
+        return Times(f"nullif(CAST({sql} AS DOUBLE), 'NaN'::DOUBLE)", "number")
     if types.is_date(kind) or types.is_timestamp(kind):
         return Times(f"epoch_us({sql})", "moment")
     raise InputError(f"{place} holds {kind}, which are no times; convert it to numbers, text or timestamps")
 
 
 def _is_text(types: Any, kind: Any) -> bool:
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
+    is_view = getattr(types, "is_string_view", types.is_string)  # younger than the oldest version that is supported
+    return bool(types.is_string(kind) or types.is_large_string(kind) or is_view(kind) or types.is_null(kind))

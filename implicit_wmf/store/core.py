@@ -55,11 +55,11 @@ def find_core(cells: CellLists, minimum: tuple[int, int], block_cells: int) -> C
     return Core(users, places, order, degrees[0][users])
 
 
-def blocks(cells: CellLists, block_cells: int) -> Iterator[Block]:
-    """Read all cells in blocks of users."""
-    ends = np.cumsum(cells.user_cells)
+def blocks(cells: CellLists, block_cells: int, first: int = 0, last: int | None = None) -> Iterator[Block]:
+    """Read the cells of the users from `first` to `last` in blocks of about so many."""
+    ends = np.cumsum(cells.user_cells[first:last])
     cuts = np.searchsorted(ends, np.arange(block_cells, ends[-1], block_cells))
-    edges = np.unique(np.concatenate([[0], cuts, [len(ends)]])).tolist()
+    edges = (first + np.unique(np.concatenate([[0], cuts, [len(ends)]]))).tolist()
     for start, stop in zip(edges[:-1], edges[1:], strict=True):
         yield cells.block(start, stop)
 

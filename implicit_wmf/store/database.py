@@ -15,6 +15,7 @@ from ..errors import InputError, MissingExtraError
 
 _PURPOSE = "Preparing a store"
 _POLL_SECONDS = 0.1
+_MOST_MEMORY = 2**60  # that DuckDB can count
 # Neither the network nor anything of the user's is touched: no extension is fetched, no stored secret read.
 _SETTINGS = {
     "autoinstall_known_extensions": False,
@@ -33,7 +34,7 @@ END;
 CREATE MACRO as_number(letters) AS CASE
     WHEN letters IN ('true', 'True', 'TRUE') THEN 1.0::DOUBLE
     WHEN letters IN ('false', 'False', 'FALSE') THEN 0.0::DOUBLE
-    WHEN NOT contains(letters, '_') THEN TRY_CAST(letters AS DOUBLE)
+    WHEN NOT (contains(letters, '_') OR contains(letters, '+-')) THEN TRY_CAST(letters AS DOUBLE)
 END;
 CREATE MACRO as_moment(letters) AS CASE
     WHEN regexp_full_match(letters, '{_PLAIN_TIME}') THEN epoch_us(TRY_CAST(letters AS TIMESTAMP))
@@ -84,15 +85,21 @@ class Database:
         self._duckdb = _duckdb()
         self._limit = memory_limit
         settings = _SETTINGS | {
-            "memory_limit": f"{memory_limit}B", "threads": threads, "temp_directory": str(folder / "spilled"),
-        }  # fmt: skip
-        self._connection = self._duckdb.connect(str(folder / "lines.duckdb"), config=settings)
-        for setting in ("enable_progress_bar = true", "enable_progress_bar_print = false", "progress_bar_time = 0"):
-            self._connection.execute(f"SET {setting}")
-        self._connection.create_function(
-            "parse_moments", _parse_moments, ["VARCHAR"], "BIGINT", type="arrow", null_handling="special"
-        )
-        self._connection.execute(_MACROS)
+            "memory_limit": f"{min(memory_limit, _MOST_MEMORY)}B",
+            "threads": threads,
+            "temp_directory": str(folder / "spilled"),
+        }
+        try:
+            self._connection = self._duckdb.connect(str(folder / "lines.duckdb"), config=settings)
+            # In this order: DuckDB would print a bar of its own between the two otherwise.
+            for setting in ("enable_progress_bar_print = false", "enable_progress_bar = true", "progress_bar_time = 0"):
+                self._connection.execute(f"SET {setting}")
+            self._connection.create_function(
+                "parse_moments", _parse_moments, ["VARCHAR"], "BIGINT", type="arrow", null_handling="special"
+            )
+            self._connection.execute(_MACROS)
+        except (self._duckdb.Error, OSError, RuntimeError) as error:
+            raise self._understood(error) from error
 
     def __enter__(self) -> Database:
         return self
@@ -123,9 +130,14 @@ class Database:
         InputError
             If memory or disk do not suffice, or a file cannot be read.
         """
+        rows: list[Any] = self._wait_for(lambda: self._connection.execute(query).fetchall(), told)
+        return rows
+
+    def _wait_for(self, work: Callable[[], Any], told: Callable[[float], object] | None = None) -> Any:
+        """Let DuckDB work in a thread of its own; in the main one it would take every signal for Ctrl-C."""
         result: list[Any] = []
         done = threading.Event()
-        worker = threading.Thread(target=self._execute, args=(query, result, done), name="implicit_wmf-duckdb")
+        worker = threading.Thread(target=_work, args=(work, result, done), name="implicit_wmf-duckdb")
         try:
             _start(worker, done)
             # Not join: interrupted by Ctrl-C, it takes the thread for ended (CPython issue 90882).
@@ -138,16 +150,7 @@ class Database:
             raise
         if isinstance(result[0], BaseException):
             raise self._understood(result[0]) from result[0]
-        rows: list[Any] = result[0]
-        return rows
-
-    def _execute(self, query: str, result: list[Any], done: threading.Event) -> None:
-        try:
-            result.append(self._connection.execute(query).fetchall())
-        except BaseException as error:
-            result.append(error)
-        finally:
-            done.set()
+        return result[0]
 
     def one(self, query: str) -> Any:
         """Run a query and return its only row."""
@@ -155,11 +158,9 @@ class Database:
 
     def stream(self, query: str, rows: int) -> Iterator[list[Any]]:
         """Run a query and yield its rows in batches, as Arrow arrays of its columns, without keeping them."""
-        try:
-            for batch in self._connection.sql(query).to_arrow_reader(rows):
-                yield batch.columns
-        except (self._duckdb.Error, OSError, RuntimeError) as error:  # Arrow passes on DuckDB's errors as its own
-            raise self._understood(error) from error
+        reader = self._wait_for(lambda: self._connection.sql(query).to_arrow_reader(rows))
+        while (batch := self._wait_for(lambda: next(reader, None))) is not None:
+            yield batch.columns
 
     def insert(self, query: str, columns: dict[str, list[Any]]) -> None:
         """Run a query that inserts from lists of text, which it finds as the columns of ``given``."""
@@ -176,15 +177,24 @@ class Database:
         message = str(error).split("\n\n")[0].strip()
         if isinstance(error, kinds.InterruptException) or "INTERRUPT" in message or message == "Query interrupted":
             return KeyboardInterrupt()
-        if not isinstance(error, (kinds.Error, OSError)):
+        if not isinstance(error, (kinds.Error, OSError)):  # Arrow passes on DuckDB's errors as its own
             return error
         if "No space left" in message or "max_temp_directory_size" in message:
             return InputError(f"the disk is full ({message}); make room, or choose another place for the store")
         if isinstance(error, kinds.OutOfMemoryException) or "Out of Memory" in message:
             return InputError(f"memory_limit: {self._limit:,} bytes are too few ({message}); allow more")
-        if isinstance(error, kinds.IOException):
+        if isinstance(error, (kinds.IOException, OSError)):
             return InputError(f"reading or writing failed: {message}; mend that and prepare again")
         return DataError(message)
+
+
+def _work(work: Callable[[], Any], result: list[Any], done: threading.Event) -> None:
+    try:
+        result.append(work())
+    except BaseException as error:
+        result.append(error)
+    finally:
+        done.set()
 
 
 def _start(worker: threading.Thread, done: threading.Event) -> None:
@@ -198,6 +208,8 @@ def _start(worker: threading.Thread, done: threading.Event) -> None:
 def _parse_moments(letters: Any) -> Any:
     """Parse ISO 8601 as tables do: microseconds since 1970 in UTC, null for what is no time."""
     pyarrow = _pyarrow()
-    moments = pd.to_datetime(letters.to_pandas().astype(object), format="ISO8601", errors="coerce", utc=True)
-    moments = moments.astype("datetime64[us, UTC]")
+    written = letters.to_pandas().astype(object)
+    # Words that pandas takes for the time of day at which it reads them.
+    written = written.mask(written.isin(["now", "today"]))
+    moments = pd.to_datetime(written, format="ISO8601", errors="coerce", utc=True).astype("datetime64[us, UTC]")
     return pyarrow.array(moments.astype("int64").to_numpy(), mask=moments.isna().to_numpy())

@@ -16,7 +16,10 @@ from .sources import Source
 _LARGEST = 2**63 - 1
 _LARGEST_UNSIGNED = 2**64 - 1
 _FINITE = "CASE WHEN isfinite({0}) THEN {0} END"
-_NUMBER = "CASE WHEN NOT contains({0}, '_') AND isfinite(TRY_CAST({0} AS DOUBLE)) THEN TRY_CAST({0} AS DOUBLE) END"
+_NUMBER = (
+    "CASE WHEN NOT (contains({0}, '_') OR contains({0}, '+-')) AND isfinite(TRY_CAST({0} AS DOUBLE)) "
+    "THEN TRY_CAST({0} AS DOUBLE) END"
+)
 # How times of a kind are read, by what they are to become.
 _MOMENTS = {"text": "as_moment({0})", "moment": "{0}"}
 _WHOLE = {"text": "TRY_CAST({0} AS BIGINT)", "whole": "{0}"}

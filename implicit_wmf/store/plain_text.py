@@ -18,8 +18,9 @@ _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 def plain_records(file: TableFile, columns: int) -> int | None:
     """Count the records below the header of a text file, if it is plain.
 
-    Plain is what leaves nothing to a reader's taste: UTF-8 without NUL; one kind of line end and no blank line; quotes
-    only around whole fields, doubled within them (RFC 4180); and the header's number of fields in all lines together.
+    Plain is what leaves nothing to a reader's taste: UTF-8 without NUL; one kind of line end; blank lines only between
+    records, where every reader skips them; quotes only around whole fields, doubled within them (RFC 4180); and the
+    header's number of fields in all lines together.
 
     Parameters
     ----------
@@ -57,6 +58,11 @@ class _Look:
         self._lines = self._separators = 0
         self._begun = self._ended = False
 
+    @property
+    def _end(self) -> bytes:
+        """How lines end; known once one has ended."""
+        return self._line_end or b"\n"
+
     def is_plain(self, block: bytes) -> bool:
         if self._ended or b"\0" in block or not self._is_text(block):
             return False
@@ -68,7 +74,7 @@ class _Look:
             return False
         if b'"' in block or self._quoted:
             return self._has_plain_quotes(np.frombuffer(block, np.uint8))
-        self._lines += block.count(b"\n") + self._ended
+        self._lines += block.count(b"\n") - self._blank_lines(block) + self._ended
         self._separators += block.count(self._separator)
         return True
 
@@ -82,7 +88,7 @@ class _Look:
         return True
 
     def _has_plain_lines(self, block: bytes) -> bool:
-        """Whether lines end in one way, the same as before, and none is empty."""
+        """Whether lines end in one way, the same as before, and the first is not blank."""
         returns, newlines = block.count(b"\r"), block.count(b"\n")
         ends = b"\r\n" if returns else b"\n"
         if newlines:
@@ -91,7 +97,14 @@ class _Look:
             return False
         if newlines and ends != self._line_end:
             return False
-        return ends + ends not in block and not block.startswith(ends)
+        return self._lines > 0 or not block.startswith(ends)
+
+    def _blank_lines(self, block: bytes) -> int:
+        """Count the lines without a letter, where no line is quoted."""
+        if not block.startswith(self._end) and self._end + self._end not in block:
+            return 0
+        lines = block.split(self._end)
+        return lines.count(b"") - (not lines[-1])
 
     def _has_plain_quotes(self, block: NDArray[Any]) -> bool:
         quotes = np.flatnonzero(block == _QUOTE)
@@ -103,7 +116,12 @@ class _Look:
         if not (allowed | (~opening & (beside == _RETURN))).all():
             return False
         quoted = (np.cumsum(block == _QUOTE, dtype=np.int64) + self._quoted) % 2 == 1
-        self._lines += int(((block == _NEWLINE) & ~quoted).sum()) + self._ended
+        newlines = block == _NEWLINE
+        at_line_start = np.concatenate([np.ones(len(self._end), bool), newlines])[: len(newlines)]
+        blank = newlines & at_line_start
+        if (blank & quoted).any():
+            return False
+        self._lines += int((newlines & ~quoted & ~blank).sum()) + self._ended
         self._separators += int(((block == self._separator) & ~quoted).sum())
         self._quoted = bool(quoted[-1])
         return True

@@ -14,24 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._arrow import parquet_files
 from .._folders import writing_file
+from .._signals import ending_on_sigterm
 from ..errors import InputError
-from ..parameters import as_bytes, one_of, or_none, whole
-from ..tables.files import PathLike, TableFile
+from ..parameters import as_bytes, as_path, one_of, or_none, truth, whole
+from ..tables.files import PathLike, TableFile, reason
 from ..threads import available_threads
-from .cell_lists import CellLists, gather_cells
+from .cell_lists import Block, CellLists, gather_cells
 from .columns import Columns
-from .core import Core, find_core
+from .core import Core, blocks, find_core
 from .database import Database, check_installed
 from .format import IDS
-from .inputs import find_inputs
+from .inputs import check_spelling, find_inputs
 from .kept import count_faults, kept_lines, settle_times
 from .line_lists import LineLists
 from .numbering import number_ids
 from .progress import step
-from .sources import read_sources
+from .sources import Source, read_sources
 from .workspace import working_folder
 from .writing import SHARD_CELLS, check_can_store, shard_edges, writing_store
 from .wrong_lines import check_rejects, find_wrong_lines, refuse, write_rejects
@@ -93,13 +95,21 @@ def prepare(
 
     Tables are read as `read_interactions` reads them, whose result has the same cells in another order: items stand by
     falling number of their users (of equal ones by id), users by id. Values of lines of the same pair are added up in
-    float64 and stored as float32. The store appears whole or not at all, in the place of one that is there.
+    float64 and stored as float32. The store appears whole or not at all, in the place of one that is there; Ctrl-C and
+    SIGTERM end the work and leave nothing of it behind.
+
+    These are read in another way than by `read_interactions`: ids that are floats in Parquet become integers, and lines
+    with a fraction among them are wrong; ids that are true and false, or bytes, are refused; the words true and false
+    among numbers are 1 and 0 in any line; numbers that do not fit float32 are wrong; of times that are numbers and
+    moments, those of the rarer kind are wrong, as are the words now and today; moments are in microseconds of UTC.
 
     Parameters
     ----------
     inputs : path-like or sequence of them
         Files (.csv; .tsv or .txt with tabs; either also .gz; .parquet), folders of such files, and patterns such as
-        ``"2024-*/*.csv"``. Text and Parquet may be mixed; ids are integers if they are in every file, text otherwise.
+        ``"2024-*/*.csv"``, which may match folders too. Text and Parquet may be mixed; ids are integers if they are in
+        every file, text otherwise. What this run writes, and other stores, are no inputs where a folder or pattern
+        has them.
     output : path-like
         Folder of the store. Its own folder needs room for the store two or three times while it is made.
     user, item : str
@@ -144,29 +154,31 @@ def prepare(
     """
     started = time.perf_counter()
     columns = Columns(user, item, value, timestamp)
-    _check(columns, on_error, (min_user_count, min_item_count), shards, num_threads)
+    _check(columns, on_error, (min_user_count, min_item_count), shards, num_threads, progress)
     limit = _bytes_of(memory_limit)
     check_installed()
-    target = check_can_store(output)
-    place = check_rejects(Path(f"{target}.rejects.csv") if rejects is None else Path(rejects))
-    if on_error == "refuse" and rejects is not None:
-        raise InputError("rejects: no effect unless on_error is 'skip' (--on-error skip); leave it out")
+    target, place = _places(output, rejects, skip=on_error == "skip")
     files = find_inputs(inputs, (target, place))
     threads = min(num_threads or available_threads(), os.cpu_count() or 1)
     job = _Job(columns, limit, threads, on_error == "skip", place, progress)
-    with _disk_errors(target), working_folder(target) as folder:
+    with ending_on_sigterm(), _disk_errors(target), working_folder(target) as folder:
         cells, counts = job.read(files, folder)
-        core = _core(cells, (min_user_count, min_item_count), limit)
+        core = _core(cells, (min_user_count, min_item_count), job.block_lines)
         edges = shard_edges(core.user_cells, shards)
         shape, pairs = (len(core.user_cells), len(core.item_order)), int(core.user_cells.sum())
-        with writing_store(target, shape=shape, cells=pairs, timestamps=cells.times) as writer:
+        announced: dict[str, Any] = {
+            "shape": shape,
+            "cells": pairs,
+            "shards": len(edges) - 1,
+            "timestamps": cells.times,
+        }
+        with job.placing_rejects(folder), writing_store(target, **announced) as writer:
             _write_ids(folder, writer.folder, core)
             with step("writing shards", pairs, progress) as bar:
-                for shard in _shards(cells, core, edges.tolist()):
+                for shard in _shards(cells, core, edges.tolist(), job.block_lines):
                     writer.add_shard(*shard)
                     bar.add(int(shard[0][-1]))
             writer.source = _source(files, columns, counts, (min_user_count, min_item_count))
-            job.publish_rejects(folder)
     rejected = counts[0] - counts[1]
     return Prepared(
         target, counts[0], rejected, place if rejected else None, pairs, *shape, len(edges) - 1,
@@ -175,7 +187,12 @@ def prepare(
 
 
 def _check(
-    columns: Columns, on_error: str, minimum: tuple[int, int], shards: int | None, num_threads: int | None
+    columns: Columns,
+    on_error: str,
+    minimum: tuple[int, int],
+    shards: int | None,
+    num_threads: int | None,
+    progress: bool | None,
 ) -> None:
     for argument, name in columns._asdict().items():
         if not (isinstance(name, str) or (name is None and argument in ("value", "timestamp"))):
@@ -187,6 +204,7 @@ def _check(
         whole(1)(name, number)
     or_none(whole(1))("shards", shards)
     or_none(whole(1))("num_threads", num_threads)
+    or_none(truth)("progress", progress)
 
 
 def _bytes_of(limit: str | int) -> int:
@@ -194,6 +212,26 @@ def _bytes_of(limit: str | int) -> int:
     if size < _LEAST_MEMORY:
         raise InputError(f"memory_limit is {limit!r}, which is too little; give at least {_LEAST_MEMORY // 10**6}MB")
     return size
+
+
+def _places(output: PathLike, rejects: PathLike | None, *, skip: bool) -> tuple[Path, Path]:
+    """Check, before any work, where the store and the file of rejects are to be."""
+    if rejects is not None and not skip:
+        raise InputError("rejects: no effect unless on_error is 'skip' (--on-error skip); leave it out")
+    wanted = {"output": as_path("output", output)}
+    wanted |= {} if rejects is None else {"rejects": as_path("rejects", rejects)}
+    for name, path in wanted.items():
+        check_spelling(name, path.absolute())
+    try:
+        target = check_can_store(output)
+        place = wanted["rejects"].resolve() if "rejects" in wanted else target.with_name(f"{target.name}.rejects.csv")
+        if skip:
+            check_rejects(place, target)
+    except (OSError, RuntimeError) as error:  # a name that is too long; a link that leads to itself
+        raise InputError(
+            f"{' and '.join(wanted)}: cannot write there ({reason(error)}); choose another place"
+        ) from error
+    return target, place
 
 
 @contextmanager
@@ -219,9 +257,13 @@ class _Job:
     rejects: Path
     progress: bool | None
 
+    @property
+    def block_lines(self) -> int:
+        """How many lines, or cells, are in memory at once."""
+        return min(SHARD_CELLS, self.memory_limit // _BYTES_OF_LINE)
+
     def read(self, files: list[TableFile], folder: Path) -> tuple[CellLists, tuple[int, int]]:
         """Make cells of all lines; also returns how many lines were read, and kept."""
-        range_lines = min(SHARD_CELLS, self.memory_limit // _BYTES_OF_LINE)
         with Database(folder, self.memory_limit, self.threads) as database:
             with step("reading text", None, self.progress) as bar:
                 sources = read_sources(database, files, self.columns, bar)
@@ -231,14 +273,12 @@ class _Job:
             sources, times = settle_times(database, sources)
             faults: Counter[str] = sum((count_faults(database, source) for source in sources), Counter())
             kept = faults.pop("", 0)
-            self._deal_with(database, sources, faults, folder)
-            if not kept:
-                raise InputError("none of the lines can be used; are the columns the right ones?")
+            self._deal_with(database, sources, faults, kept, folder)
             lines = kept_lines(database, sources, times)
             with step("numbering ids", 2 * kept, self.progress) as bar:
                 numbered = number_ids(database, lines, kept, folder, bar)
             lists = LineLists(
-                folder, numbered.user_lines, range_lines, has_values=self.columns.value is not None, times=times
+                folder, numbered.user_lines, self.block_lines, has_values=self.columns.value is not None, times=times
             )
             with step("numbering lines", kept, self.progress) as bar:
                 written = lists.fill(database, lines, bar)
@@ -249,21 +289,34 @@ class _Job:
         lists.remove()
         return cells, (total, kept)
 
-    def _deal_with(self, database: Database, sources: list[Any], faults: Counter[str], folder: Path) -> None:
-        if not self.skip:
-            refuse(database, sources, faults)
+    def _deal_with(
+        self, database: Database, sources: list[Source], faults: Counter[str], kept: int, folder: Path
+    ) -> None:
+        if not (self.skip and kept):
+            refuse(database, sources, faults, kept=kept)
         elif faults:
             written = write_rejects(folder / "rejects.csv", find_wrong_lines(database, sources))
             _check_complete(faults.total(), 0, written)
 
-    def publish_rejects(self, folder: Path) -> None:
-        """Put the file of rejects in its place, or remove that of a former run."""
-        if (folder / "rejects.csv").exists():
-            beside = self.rejects.with_name(f".{self.rejects.name}.tmp")  # the folder may be on another disk
-            shutil.copyfile(folder / "rejects.csv", beside)
+    @contextmanager
+    def placing_rejects(self, folder: Path) -> Iterator[None]:
+        """Put the file of rejects in its place at the end, or remove that of a former run, unless there was an error.
+
+        What may take long or fail, the copy to its disk, is done before.
+        """
+        written, beside = folder / "rejects.csv", self.rejects.with_name(f".{self.rejects.name}.tmp")
+        if not written.exists():
+            yield
+            if self.skip:
+                self.rejects.unlink(missing_ok=True)
+            return
+        try:
+            with written.open("rb") as source, writing_file(beside) as copy:
+                shutil.copyfileobj(source, copy)
+            yield
             os.replace(beside, self.rejects)
-        elif self.skip:
-            self.rejects.unlink(missing_ok=True)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def _check_complete(lines: int, kept: int, rejected: int) -> None:
@@ -280,8 +333,8 @@ def _remove_database(folder: Path) -> None:
         path.unlink()
 
 
-def _core(cells: CellLists, minimum: tuple[int, int], limit: int) -> Core:
-    core = find_core(cells, minimum, min(SHARD_CELLS, limit // _BYTES_OF_LINE))
+def _core(cells: CellLists, minimum: tuple[int, int], block_cells: int) -> Core:
+    core = find_core(cells, minimum, block_cells)
     if not len(core.user_cells):
         raise InputError(
             f"min_user_count {minimum[0]} and min_item_count {minimum[1]} leave nothing: there is no group of users "
@@ -306,19 +359,26 @@ def _write_ids(source: Path, target: Path, core: Core) -> None:
             place += len(batch)
 
 
-def _shards(cells: CellLists, core: Core, edges: list[int]) -> Iterator[tuple[Any, ...]]:
-    """Yield what `StoreWriter.add_shard` takes."""
+def _shards(cells: CellLists, core: Core, edges: list[int], block_cells: int) -> Iterator[tuple[Any, ...]]:
+    """Yield what `StoreWriter.add_shard` takes; of the cells that are dropped no more than a block is in memory."""
     users = np.flatnonzero(core.users)
     for start, stop in zip(edges[:-1], edges[1:], strict=True):
-        block = cells.block(int(users[start]), int(users[stop - 1]) + 1)
-        rows = np.repeat(np.arange(block.stop - block.start), np.diff(block.indptr))
-        places = core.item_places[block.items]
-        kept = np.flatnonzero((places >= 0) & core.users[block.start + rows])
+        first, last = int(users[start]), int(users[stop - 1]) + 1
+        parts = [_kept_cells(block, core) for block in blocks(cells, block_cells, first, last)]
+        rows, places, values, *times = (np.concatenate(column) for column in zip(*parts, strict=True))
         # A cell's number in the shard is different from all others', so that any way to sort gives the same order.
-        kept = kept[np.argsort(rows[kept] * np.int64(len(core.item_order)) + places[kept])]
+        order = np.argsort((rows - first) * np.int64(len(core.item_order)) + places)
         indptr = np.concatenate([[0], np.cumsum(core.user_cells[start:stop])])
-        times = None if block.times is None else block.times[kept]
-        yield indptr, places[kept], block.values[kept], times
+        yield indptr, places[order], values[order], *(column[order] for column in times)
+
+
+def _kept_cells(block: Block, core: Core) -> tuple[NDArray[Any], ...]:
+    """Users, new places of items, values and perhaps times of what is kept of a block."""
+    rows = np.repeat(np.arange(block.start, block.stop), np.diff(block.indptr))
+    places = core.item_places[block.items]
+    kept = np.flatnonzero((places >= 0) & core.users[rows])
+    columns: list[NDArray[Any]] = [rows, places, block.values, *([] if block.times is None else [block.times])]
+    return tuple(column[kept] for column in columns)
 
 
 def _source(

@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,13 @@ from .columns import Columns, Ids, Times, fault, ids_of, quoted, text, times_of,
 from .database import Database, DataError
 from .plain_text import plain_records
 from .progress import Progress
-from .records import read_header, read_records
+from .records import Record, read_header, read_records
 
 _TABLE = "texts"
 _INSERTED = 1 << 17
 """Records that are inserted at once: as many as DuckDB compresses together."""
+_INSERTED_LETTERS = 1 << 24
+"""Letters after which no more are: fields may be long."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _parquet_source(parts: list[Part], columns: Columns, kinds: dict[str, Any]) 
     user, item = ids_of(*taken(columns.user)), ids_of(*taken(columns.item))
     value = None if columns.value is None else (sql[columns.value], value_of(*taken(columns.value)))
     time = None if columns.timestamp is None else times_of(*taken(columns.timestamp))
-    wrong = fault(user.sql, item.sql, value, None if time is None else time.sql)
+    wrong = fault(user, item, value, None if time is None else time.sql)
     number = "CAST(1 AS DOUBLE)" if value is None else value[1]
     return Source(parquet_relation([part.file for part in parts]), user, item, number, time, wrong, sql, parts)
 
@@ -222,7 +223,7 @@ def _insertion(relation: str, fields: dict[str, str], columns: Columns) -> str:
 
     value = None if columns.value is None else ("v", "as_number(v)")
     number = "CAST(1 AS DOUBLE)" if value is None else value[1]
-    wrong = fault("u", "i", value, None if columns.timestamp is None else "t")
+    wrong = fault(Ids("u", "letters"), Ids("i", "letters"), value, None if columns.timestamp is None else "t")
     taken = ", ".join(f"{letters(name)} AS {letter}" for letter, name in zip("uivt", columns, strict=True))
     ids = ", ".join(f"as_whole({side}), CASE WHEN as_whole({side}) IS NULL THEN {side} END" for side in "ui")
     return f"INSERT INTO {_TABLE} SELECT {ids}, {number}, t, {wrong} FROM (SELECT {taken} FROM {relation})"
@@ -238,12 +239,25 @@ def _load_carefully(
     insertion = _insertion("given", fields, columns)
     faults: Counter[str] = Counter()
     lines = 0
-    records = read_records(file)
-    while some := list(islice(records, _INSERTED)):
-        faults.update(record.fault for record in some if record.fault)
-        sound = [record.fields for record in some if not record.fault]
-        given = {fields[name]: [one[place] for one in sound] for name, place in zip(wanted, places, strict=True)}
-        database.insert(insertion, given)
-        lines += len(some)
-        progress.add(len(some))
-    return Part(file, lines, start, faults)
+    for some in _batches(read_records(file), places, faults):
+        database.insert(insertion, dict(zip(fields.values(), some, strict=True)))
+        lines += len(some[0])
+        progress.add(len(some[0]))
+    return Part(file, lines + faults.total(), start, faults)
+
+
+def _batches(records: Iterator[Record], places: list[int], faults: Counter[str]) -> Iterator[list[list[str]]]:
+    """Yield the fields at some places, a list each, of so many sound records as are inserted at once; count others."""
+    some: list[list[str]] = [[] for _ in places]
+    letters = 0
+    for record in records:
+        if record.fault:
+            faults[record.fault] += 1
+            continue
+        for column, place in zip(some, places, strict=True):
+            column.append(record.fields[place])
+            letters += len(record.fields[place])
+        if len(some[0]) >= _INSERTED or letters >= _INSERTED_LETTERS:
+            yield some
+            some, letters = [[] for _ in places], 0
+    yield some

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from .._folders import lock_folder
 from ..errors import InputError
 
 
@@ -32,37 +33,31 @@ def working_folder(target: Path) -> Iterator[Path]:
         If nothing can be written there, or another process is at work in it.
     """
     folder = target.with_name(f".{target.name}.preparing")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY) if os.name == "posix" else None
-    except OSError as error:
-        raise InputError(f"cannot write to {target.parent} ({error.strerror}); choose another place") from error
-    try:
-        _lock(descriptor, folder)
+    with ExitStack() as locks:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            alone = _lock(folder, locks)
+        except OSError as error:
+            raise InputError(f"cannot write to {target.parent} ({error.strerror}); choose another place") from error
+        if not alone:
+            raise InputError(
+                f"another process prepares a store in {folder}; wait until it is done, or choose another path"
+            )
         _clear(folder)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
-def _lock(descriptor: int | None, folder: Path) -> None:
-    """Lock the folder for as long as it is open; systems without `fcntl` leave it to the caller to work alone."""
-    if descriptor is None:
-        return
-    import fcntl
-
+def _lock(folder: Path, locks: ExitStack) -> bool:
+    """Lock the folder; where there are no locks, it is left to the caller to work alone."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = lock_folder(folder, locks)
         # Another process may have removed the folder between our opening and locking it.
-        alone = os.path.samestat(os.fstat(descriptor), os.stat(folder))
+        return descriptor is None or os.path.samestat(os.fstat(descriptor), os.stat(folder))
     except (BlockingIOError, FileNotFoundError):
-        alone = False
-    if not alone:
-        raise InputError(f"another process prepares a store in {folder}; wait until it is done, or choose another path")
+        return False
 
 
 def _clear(folder: Path) -> None:

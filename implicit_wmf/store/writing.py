@@ -27,6 +27,11 @@ SHARD_CELLS = 8_000_000
 # What a user without cells costs, in cells: a row of factors, and its pointers.
 _USER_CELLS = 8
 _MOST_CELLS = 2**31 - 1  # that a shard's pointers count
+_CELL_BYTES = 16
+_POINTER_BYTES = 8
+# Pointers of shards by item may be larger than this and as many times the cells.
+_FEW_BYTES = 10**9
+_MOST_TIMES = 4
 
 
 def shard_edges(sizes: NDArray[Any], shards: int | None = None) -> NDArray[np.int64]:
@@ -46,13 +51,15 @@ def shard_edges(sizes: NDArray[Any], shards: int | None = None) -> NDArray[np.in
     """
     work = np.cumsum(sizes.astype(np.int64) + _USER_CELLS)
     count = max(1, -(-int(work[-1]) // SHARD_CELLS)) if shards is None else shards
+    if count >= work.size:
+        return np.arange(work.size + 1)
     goals = np.arange(1, count) * (work[-1] / count)
     return np.unique(np.concatenate([[0], np.searchsorted(work, goals), [work.size]])).astype(np.int64)
 
 
 @contextmanager
 def writing_store(
-    target: PathLike, *, shape: tuple[int, int], cells: int, timestamps: Any = None
+    target: PathLike, *, shape: tuple[int, int], cells: int, shards: int = 1, timestamps: Any = None
 ) -> Iterator[StoreWriter]:
     """Give a writer whose store takes the place of `target` at the end, unless there was an error.
 
@@ -64,6 +71,8 @@ def writing_store(
         Users and items.
     cells : int
         Pairs of user and item that will be written.
+    shards : int
+        How many there will be.
     timestamps : dtype, optional
         Of the times, where there are some.
 
@@ -74,13 +83,24 @@ def writing_store(
     Raises
     ------
     InputError
-        If the place cannot be written or holds something else than a store.
+        If the place cannot be written or holds something else than a store, or there are far too many shards.
     """
     place = check_can_store(target)
+    _check_shards(shards, shape[1], cells)
     with writing_folder(place) as folder, ExitStack() as files:
-        writer = StoreWriter(folder, shape, cells, timestamps, files)
+        writer = StoreWriter(folder, (shape, cells, shards), timestamps, files)
         yield writer
         writer.finish()
+
+
+def _check_shards(shards: int, items: int, cells: int) -> None:
+    """Refuse a store that is made of pointers: a shard has one for each item, whether it has the item or not."""
+    pointers = shards * (items + 1) * _POINTER_BYTES
+    if pointers > max(_FEW_BYTES, _MOST_TIMES * _CELL_BYTES * cells):
+        raise InputError(
+            f"shards: {shards:,} are too many, because each has a pointer for each of the {items:,} items: "
+            f"{pointers / 1e9:,.1f} GB for {_CELL_BYTES * cells / 1e9:,.1f} GB of pairs; ask for fewer"
+        )
 
 
 def check_can_store(target: PathLike) -> Path:
@@ -108,16 +128,19 @@ class StoreWriter:
         Facts for the manifest: what the store is made from.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, int], cells: int, timestamps: Any, files: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, announced: tuple[tuple[int, int], int, int], timestamps: Any, files: ExitStack
+    ) -> None:
         self.folder = folder
         self.source: dict[str, Any] = {}
-        self._shape, self._cells, self._files = shape, cells, files
+        (shape, cells, shards), self._files = announced, files
+        self._shape, self._cells, self._shards = shape, cells, shards
         kinds = {"user_indices": np.int32, "user_values": np.float32, "item_indices": np.int32}
         kinds |= {"item_values": np.float32} | ({} if timestamps is None else {"user_timestamps": timestamps})
-        self._lists = {name: _ArrayFile(folder / f"{name}.npy", kind, cells, files) for name, kind in kinds.items()}
+        self._lists = {name: _ArrayFile(folder / f"{name}.npy", kind, (cells,), files) for name, kind in kinds.items()}
+        self._item_indptr = _ArrayFile(folder / "item_indptr.npy", np.int64, (shards, shape[1] + 1), files)
         self._edges, self._written = [0], 0
         self._user_indptr = np.zeros(shape[0] + 1, np.int64)
-        self._item_indptr: list[NDArray[np.int64]] = []
         self._positive = np.zeros(shape[0], np.int64), np.zeros(shape[1], np.int64)
 
     def add_shard(
@@ -178,9 +201,11 @@ class StoreWriter:
                 f"{self._written} cells of {self._edges[-1]} users were written where {self._cells} of "
                 f"{self._shape[0]} were announced"
             )
+        if len(self._edges) - 1 != self._shards:
+            raise ValueError(f"{len(self._edges) - 1} shards were written where {self._shards} were announced")
         self._files.close()
-        files = {file.path.name: file.about() for file in self._lists.values()}
-        small = {"user_indptr": self._user_indptr, "item_indptr": np.stack(self._item_indptr)}
+        files = {file.path.name: file.about() for file in (*self._lists.values(), self._item_indptr)}
+        small = {"user_indptr": self._user_indptr}
         small |= dict(zip(("user_positive", "item_positive"), self._positive, strict=True))
         files |= {f"{name}.npy": write_array(self.folder / f"{name}.npy", array) for name, array in small.items()}
         files |= {name: describe_file(self.folder / name) for name in map(IDS.format, ("users", "items"))}
@@ -197,12 +222,12 @@ class StoreWriter:
 
 
 class _ArrayFile:
-    """A one-dimensional ``.npy`` file of known length that is written piece by piece."""
+    """A ``.npy`` file of known shape that is written piece by piece."""
 
-    def __init__(self, path: Path, dtype: Any, length: int, files: ExitStack) -> None:
+    def __init__(self, path: Path, dtype: Any, shape: tuple[int, ...], files: ExitStack) -> None:
         self.path, self._dtype = path, np.dtype(dtype)
         self._file = files.enter_context(writing_file(path))
-        header = np.lib.format.header_data_from_array_1_0(np.empty(0, self._dtype)) | {"shape": (length,)}
+        header = np.lib.format.header_data_from_array_1_0(np.empty(0, self._dtype)) | {"shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
         self._file.flush()
         written = path.read_bytes()
@@ -245,12 +270,11 @@ def write_store(target: PathLike, data: Interactions, *, shards: int | None = No
     """
     matrix = data.matrix
     moments = data.timestamps
-    with writing_store(
-        target, shape=data.shape, cells=data.nnz, timestamps=None if moments is None else moments.dtype
-    ) as writer:
+    edges = shard_edges(np.diff(matrix.indptr), shards).tolist()
+    announced: dict[str, Any] = {"shape": data.shape, "cells": data.nnz, "shards": len(edges) - 1}
+    with writing_store(target, **announced, timestamps=None if moments is None else moments.dtype) as writer:
         for side in ("users", "items"):
             _write_ids(writer.folder / IDS.format(side), side, getattr(data, side))
-        edges = shard_edges(np.diff(matrix.indptr), shards).tolist()
         for start, stop in zip(edges[:-1], edges[1:], strict=True):
             span = slice(matrix.indptr[start], matrix.indptr[stop])
             indptr = matrix.indptr[start : stop + 1] - matrix.indptr[start]

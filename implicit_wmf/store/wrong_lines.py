@@ -23,6 +23,7 @@ HEADER = ("file", "line", "reason", "text")
 _SHOWN_LINES = 5
 _SHOWN_LETTERS = 200
 _BATCH = 10_000
+_REMEDY = "mend them, or leave them out with on_error='skip' (--on-error skip), which writes them to a file"
 
 
 class WrongLine(NamedTuple):
@@ -37,7 +38,7 @@ class WrongLine(NamedTuple):
     text: str
 
 
-def refuse(database: Database, sources: list[Source], faults: Counter[str]) -> None:
+def refuse(database: Database, sources: list[Source], faults: Counter[str], *, kept: int) -> None:
     """Raise InputError that names the first wrong lines, if there are any.
 
     Parameters
@@ -46,6 +47,8 @@ def refuse(database: Database, sources: list[Source], faults: Counter[str]) -> N
     sources : list of Source
     faults : Counter
         How many lines are wrong, by what is wrong with them.
+    kept : int
+        How many are not.
     """
     if not faults:
         return
@@ -54,12 +57,10 @@ def refuse(database: Database, sources: list[Source], faults: Counter[str]) -> N
     shown = [f"  {_place(one)}: {one.reason}: {_shortened(one.text)}" for one in first]
     more = [f"  and {total - len(first):,} more"] if total > len(first) else []
     reasons = [f"  {number:,}: {reason}" for reason, number in faults.most_common()]
-    raise InputError(
-        "\n".join(
-            [f"{count(total, 'line')} cannot be used:", *shown, *more, "how many, and why:", *reasons]
-            + ["mend them, or leave them out with on_error='skip' (--on-error skip), which writes them to a file"]
-        )
-    )
+    begin, remedy = f"{count(total, 'line')} cannot be used:", _REMEDY
+    if not kept:
+        begin, remedy = f"none of the lines can be used, of {total:,}:", "are the columns the right ones?"
+    raise InputError("\n".join([begin, *shown, *more, "how many, and why:", *reasons, remedy]))
 
 
 def _place(one: WrongLine) -> str:
@@ -89,9 +90,12 @@ def find_wrong_lines(database: Database, sources: list[Source]) -> Iterator[Wron
 
 
 def _wrong_rows(database: Database, source: Source, part: Part) -> Iterator[WrongLine]:
-    relation = parquet_relation([part.file], ", file_row_number = true")
-    shown = ", ".join(f"CAST({name} AS VARCHAR) AS w{place}" for place, name in enumerate(source.columns.values()))
-    query = f"SELECT file_row_number, {source.fault}, {shown} FROM {relation} WHERE ({source.fault}) <> 0 ORDER BY 1"
+    columns = source.columns.values()
+    # Not DuckDB's file_row_number: a column of the file may have that name.
+    renamed = ", ".join(f"CAST({name} AS VARCHAR) AS w{place}" for place, name in enumerate(columns))
+    lines = f"SELECT row_number() OVER () - 1 AS r, {source.fault} AS f, {renamed} FROM {parquet_relation([part.file])}"
+    shown = ", ".join(f"w{place}" for place in range(len(columns)))
+    query = f"SELECT r, f, {shown} FROM ({lines}) WHERE f <> 0 ORDER BY 1"
     for batch in database.stream(query, _BATCH):
         row, fault, *cells = (column.to_pylist() for column in batch)
         for line, number, *values in zip(row, fault, *cells, strict=True):
@@ -135,32 +139,34 @@ def _faults_in_table(database: Database, source: Source, start: int, end: int) -
     return chain.from_iterable(zip(*one, strict=True) for one in columns)
 
 
-def check_rejects(path: Path) -> Path:
-    """Resolve links, and refuse to replace what is no file of rejects.
+def check_rejects(place: Path, target: Path) -> None:
+    """Refuse a place that cannot be written to, or holds what is no file of rejects.
 
     Parameters
     ----------
-    path : Path
-
-    Returns
-    -------
-    Path
+    place : Path
+        Without links.
+    target : Path
+        Where the store is to be, whose folder is made.
 
     Raises
     ------
     InputError
-        If something else is there.
+        Before any work, with what is in the way.
     """
-    place = path.resolve()
+    if place.is_relative_to(target) or target.is_relative_to(place):
+        raise InputError(f"rejects: {place} would be in the place of the store {target}; name a file outside it")
     if place.is_dir():
         raise InputError(f"rejects: {place} is a folder; name a file")
-    if not place.parent.is_dir():
+    if place.parent != target.parent and not place.parent.is_dir():
         raise InputError(f"rejects: there is no folder {place.parent} for {place.name}; create it first")
-    if place.exists():
-        with place.open("rb") as file:
-            if not file.readline(100).startswith(",".join(HEADER).encode()):
-                raise InputError(f"rejects: {place} exists and is not a file of rejects; name another file")
-    return place
+    if place.exists() and not (place.is_file() and _has_rejects(place)):
+        raise InputError(f"rejects: {place} exists and is not a file of rejects; name another file")
+
+
+def _has_rejects(place: Path) -> bool:
+    with place.open("rb") as file:
+        return file.readline(100).startswith(",".join(HEADER).encode())
 
 
 def write_rejects(path: Path, lines: Iterator[WrongLine]) -> int:
@@ -177,7 +183,7 @@ def write_rejects(path: Path, lines: Iterator[WrongLine]) -> int:
         How many there were.
     """
     written = 0
-    with writing_file(path, "w", encoding="utf-8", newline="") as file:
+    with writing_file(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
         for one in lines:
