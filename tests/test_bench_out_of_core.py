@@ -178,9 +178,9 @@ def first():
 FAULTY = {
     "cannot be opened": "put('half'); time.sleep(9)",
     "neither the old nor the new": "put('third'); time.sleep(9)",
-    "left is left over": "put('new'); pathlib.Path('left').mkdir(exist_ok=True)",
-    "text are not those of a run left alone": "put('new' if first() else 'old')",
-    "ended with exit code 1": "put('new') if first() else sys.exit(1)",
+    "left is left over": "put('new'); pathlib.Path('left').mkdir(exist_ok=True); time.sleep(0.3)",
+    "text are not those of a run left alone": "put('new' if first() else 'old'); time.sleep(0.3)",
+    "ended with exit code 1": "put('new') if first() else sys.exit(1); time.sleep(0.3)",
 }
 
 
@@ -195,7 +195,7 @@ def test_what_is_broken_is_noticed(message, tmp_path):
         return {"text": text}
 
     (tmp_path / "work").mkdir()
-    endless = "sleep" in FAULTY[message]
+    endless = "sleep(9)" in FAULTY[message]
     codes = [FAULTY[message], "put('old')", "put('new')" if endless else FAULTY[message]]
     commands = (python(PUT + code) for code in codes)
     scenario = Scenario("faulty", tmp_path / "work", *commands, "place", read, endless=endless)
