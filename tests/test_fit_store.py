@@ -1,5 +1,6 @@
 """`fit` on a store, from Python and from the command line, beside the same data in memory."""
 
+import copy
 import os
 import random
 import shutil
@@ -186,8 +187,16 @@ def test_users_factors_cannot_be_written_by_a_child_for_its_parent(store):
 def test_processes_of_joblib_take_the_model(store):
     joblib = pytest.importorskip("joblib")
     model = WMF(**SETTINGS).fit(store)
-    copies = joblib.Parallel(n_jobs=2, max_nbytes=1)(joblib.delayed(np.array)(model.user_factors) for _ in range(2))
-    assert_array_equal(copies[1], model.user_factors)
+    ids, scores = model.recommend([0, 3, 7], N=5)
+    answers = joblib.Parallel(n_jobs=2, max_nbytes=1)(joblib.delayed(model.recommend)([0, 3, 7], N=5) for _ in range(2))
+    for others, same in answers:
+        assert_array_equal(others, ids)
+        assert_array_equal(same, scores)
+    again = copy.deepcopy(model)
+    assert again.interactions.nnz == TRAIN.nnz
+    write_store(store.path, Interactions.from_matrix(np.eye(3)))
+    with pytest.raises(InputError, match="is another one than it was"):
+        copy.deepcopy(model)
 
 
 def test_the_users_of_the_epoch_before_are_there_when_the_next_is_interrupted(store, monkeypatch):

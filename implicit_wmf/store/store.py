@@ -191,6 +191,10 @@ class Store:
             raise InputError(f"the store {folder} is damaged: {reason}; prepare it again") from error
         return store
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let other processes open it for themselves."""
+        return _open_again, (str(self.path), self.fingerprint)
+
     def _check_layout(self) -> None:
         """Raise ValueError where arrays are not of the shapes that the manifest gives."""
         (users, items), cells = self.shape, self.nnz
@@ -337,6 +341,13 @@ class Store:
         return f"Store({users} users x {items} items, {self.nnz} pairs, {shards} {ending})"
 
 
+def _open_again(path: str, fingerprint: str) -> Store:
+    store = Store.open(path)
+    if store.fingerprint != fingerprint:
+        raise InputError(f"the store {path} is another one than it was; open it again")
+    return store
+
+
 class _MappedInteractions(Interactions):
     """Interactions of a verified store: not checked again, since that would read everything into memory."""
 
@@ -344,6 +355,9 @@ class _MappedInteractions(Interactions):
         object.__setattr__(self, "_store", store)
 
     _store: Store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store.mapped_interactions, (self._store,)
 
     @cached_property
     def matrix(self) -> Any:
