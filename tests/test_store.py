@@ -196,6 +196,7 @@ def test_another_format_is_refused_by_name(folder):
     [
         ("user_indices", 0, 9), ("user_indices", 3, -1), ("item_indices", 0, 23), ("user_indptr", 5, 10**6),
         ("user_indptr", 1, -3), ("item_indptr", (0, 3), 10**9), ("user_values", 2, np.nan), ("user_indptr", -1, 2**40),
+        ("user_indptr", 0, 2),
     ],
 )  # fmt: skip
 def test_cells_that_kernels_would_follow_astray_are_refused_even_with_checksums_to_match(folder, name, place, value):

@@ -209,6 +209,8 @@ class Store:
             kind = kinds.get(name.partition("_")[2], array.dtype if name == "user_timestamps" else np.int64)
             if array.shape != shape or array.dtype != kind:
                 raise ValueError(f"{name}.npy is {array.dtype}{array.shape}, expected {np.dtype(kind)}{shape}")
+        if self.array("user_indptr")[[0, -1]].tolist() != [0, cells]:
+            raise ValueError(f"user_indptr.npy does not count {cells} cells")
         edges = self._manifest["shards"]
         if (edges[0], edges[-1]) != (0, users) or min(np.diff(edges)) < 1:
             raise ValueError(f"its shards do not cover {users} users")
