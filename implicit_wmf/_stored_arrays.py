@@ -56,7 +56,7 @@ def map_array(file: int, dtype: np.dtype[Any], shape: tuple[int, ...], offset: i
     length = offset - first + count * dtype.itemsize
     access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
     pages = SharedMap(file, length, access=access, offset=first)
-    return np.frombuffer(pages, dtype, count, offset - first).reshape(shape)
+    return np.ndarray(shape, dtype, pages, offset - first)
 
 
 class OpenFile:

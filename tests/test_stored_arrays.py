@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 
 from implicit_wmf import WMF, _stored_arrays
-from implicit_wmf._stored_arrays import read_array, write_array
+from implicit_wmf._stored_arrays import map_array, read_array, write_array
 
 ARRAYS = {
     "matrix": np.arange(60, dtype=np.float32).reshape(12, 5),
@@ -91,3 +93,16 @@ def test_a_mapped_array_does_not_stay_in_memory(tmp_path):
     assert np.load(tmp_path / "a.npy", mmap_mode="r")[-1] == 3
     float(mapped.sum())  # what the numbers would be otherwise
     assert resident() - before > size / 2
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_pages_of_a_mapped_array_can_be_let_go_of(tmp_path, writable):
+    (tmp_path / "numbers").write_bytes(np.arange(5000.0).tobytes())
+    with (tmp_path / "numbers").open("r+b") as file:
+        mapped = map_array(file.fileno(), np.dtype(float), (499, 10), 80, writable=writable)
+    assert_array_equal(mapped.ravel(), np.arange(10.0, 5000.0))
+    view = csr_array((mapped.ravel(), np.zeros(4990, np.int32), np.array([0, 4990])), shape=(1, 1)).data
+    for array in (mapped, mapped[3:], view):
+        assert _stored_arrays._releaser(array) is not None
+    assert write_array(tmp_path / "copy.npy", mapped)["bytes"] > 39920
+    assert_array_equal(np.load(tmp_path / "copy.npy", allow_pickle=False), mapped)
