@@ -37,6 +37,17 @@ def test_an_index_finds_the_highest_inner_products(usearch, fitted, tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["items.usearch"]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_item_is_found_and_the_file_is_the_same_each_time(usearch, tmp_path, threads):
+    model = WMF(5, iterations=1, random_state=0, num_threads=threads)
+    model.fit(to_sparse(np.random.default_rng(1).poisson(0.1, (40, 300)).astype(np.float32)))
+    files = set()
+    for _ in range(5):
+        assert model.to_usearch(tmp_path / "items.usearch", N=300, expansion_search=300) == (1, 40)
+        files.add((tmp_path / "items.usearch").read_bytes())
+    assert len(files) == 1
+
+
 def test_recall_is_that_of_the_lists(usearch, fitted, tmp_path, monkeypatch):
     monkeypatch.setattr(ann, "_ITEMS", 13)
     assert fitted.to_usearch(tmp_path / "i", sample=4).users == 4
