@@ -19,8 +19,16 @@ Manifest = dict[str, Any]
 def is_manifest(path: Path, kind: str) -> bool:
     """Whether the file is a manifest of this format, of any version, whole or damaged."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return is_manifest_text(path.read_bytes(), kind)
+    except (OSError, ValueError):  # ValueError: no name that a file can have
+        return False
+
+
+def is_manifest_text(content: bytes, kind: str) -> bool:
+    """Whether these are the contents of such a file."""
+    try:
+        manifest = json.loads(content.decode())
+    except (ValueError, RecursionError):
         return False
     return isinstance(manifest, dict) and manifest.get("format") == kind
 
@@ -64,8 +72,13 @@ def read_manifest(folder: Path, name: str, kind: str, versions: Sequence[int], c
         raise InputError(f"there is no {called} at {folder}")
     if not (folder / name).is_file():
         raise InputError(f"{folder} is not a {called}: it has no {name}")
+    return check_manifest((folder / name).read_bytes(), str(folder), name, kind, versions, called)
+
+
+def check_manifest(content: bytes, folder: str, name: str, kind: str, versions: Sequence[int], called: str) -> Manifest:
+    """Take the contents of a manifest, refused as `read_manifest` refuses them; `folder` is for messages."""
     try:
-        manifest = json.loads((folder / name).read_text(encoding="utf-8"))
+        manifest = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise InputError(f"the {called} {folder} is damaged: {name} is not JSON ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != kind:

@@ -8,9 +8,10 @@ import mmap
 import os
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from ._folders import writing_file
 
 _CHUNK = 1 << 22
 _PIECE = 1 << 26  # bytes of an array that are written at a time
+_BUFFER = 1 << 16
 HEAD = 256  # bytes of a file that hold its .npy header, checked even where the rest is left on disk
 
 
@@ -59,7 +61,130 @@ def map_array(file: int, dtype: np.dtype[Any], shape: tuple[int, ...], offset: i
     return np.ndarray(shape, dtype, pages, offset - first)
 
 
-class OpenFile:
+class Header(NamedTuple):
+    """What an ``.npy`` file says of its array, and the byte where that begins."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+
+
+class StoredFile:
+    """A file that was described, in an open file of this machine that has its bytes at their places when they are read.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    about : dict
+        As of `describe_file`.
+    file : binary file
+        Is closed with this object; arrays stay mapped.
+    """
+
+    def __init__(self, name: str, about: dict[str, int], file: IO[bytes]) -> None:
+        self._name, self._about, self._file = name, about, file
+        weakref.finalize(self, file.close)
+
+    def _have(self, start: int, stop: int) -> None:
+        """Have the bytes from `start` to `stop` there."""
+
+    def _chunk(self, start: int, stop: int) -> bytes:
+        self._have(start, stop)
+        return os.pread(self._file.fileno(), stop - start, start)
+
+    def _read(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes from `start` to `stop` in chunks; ValueError if the file ends before."""
+        self._have(start, stop)  # all at once, which has fewer requests where files are far away
+        while start < stop:
+            chunk = self._chunk(start, min(start + _CHUNK, stop))
+            if not chunk:
+                raise ValueError(f"{self._name} has {start} bytes where {self._about['bytes']} were written")
+            yield chunk
+            start += len(chunk)
+
+    def check(self) -> None:
+        """Raise ValueError if the contents are not those that were described."""
+        self.compare(self.checksum(0, self._about["bytes"]))
+
+    def check_head(self) -> None:
+        """Raise ValueError if the beginning is not that of the file that was described."""
+        head = self.checksum(0, min(HEAD, self._about["bytes"]))
+        _compare(self._name, (0, head), (0, self._about["head_crc32"]))
+
+    def compare(self, crc32: int) -> None:
+        """Raise ValueError if the contents, whose checksum is given, are not those that were described."""
+        size = os.fstat(self._file.fileno()).st_size
+        _compare(self._name, (size, crc32), (self._about["bytes"], self._about["crc32"]))
+
+    def checksum(self, start: int, stop: int) -> int:
+        """Return the CRC-32 of the bytes from `start` to `stop`."""
+        checksum = 0
+        for chunk in self._read(start, stop):
+            checksum = zlib.crc32(chunk, checksum)
+        return checksum
+
+    @cached_property
+    def header(self) -> Header:
+        """What an ``.npy`` file says of its array; ValueError if that is not what it has."""
+        beginning = io.BytesIO(b"".join(self._read(0, min(HEAD, self._about["bytes"]))))
+        np.lib.format.read_magic(beginning)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(beginning)
+        if fortran or dtype.hasobject:
+            raise ValueError(f"{self._name} is not an array as it was written")
+        header = Header(shape, dtype, beginning.tell())
+        promised = header.offset + math.prod(shape) * dtype.itemsize
+        if promised != self._about["bytes"]:
+            raise ValueError(f"{self._name} has {self._about['bytes']} bytes where its header promises {promised}")
+        return header
+
+    def span(self, rows: slice | None = None) -> tuple[int, int]:
+        """Return the bytes that a range of rows of the array of an ``.npy`` file takes, as start and stop."""
+        shape, dtype, offset = self.header
+        start, stop, _ = (rows or slice(None)).indices(shape[0])
+        row = math.prod(shape[1:]) * dtype.itemsize
+        return offset + start * row, offset + max(start, stop) * row
+
+    def array(self, rows: slice | None = None) -> NDArray[Any]:
+        """Map the array of an ``.npy`` file, or a range of its rows, read-only."""
+        shape, dtype, _ = self.header
+        start, stop = self.span(rows)
+        self._have(start, stop)
+        count = len(range(shape[0])[rows or slice(None)])
+        return map_array(self._file.fileno(), dtype, (count, *shape[1:]), start, writable=False)
+
+    def reopened(self) -> IO[bytes]:
+        """Open the same file once more, at its beginning."""
+        return io.BufferedReader(_Bytes(self._chunk, self._about["bytes"]), _BUFFER)
+
+
+class _Bytes(io.RawIOBase):
+    """A file of so many bytes that a function reads; parts that nobody asks for are not read."""
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+        self._read, self._size, self._place = read, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._read(self._place, max(self._place, min(self._place + len(buffer), self._size)))
+        buffer[: len(chunk)] = chunk
+        self._place += len(chunk)
+        return len(chunk)
+
+
+class OpenFile(StoredFile):
     """A file that was described, kept open: what is read is what was there, whatever is put in its place later.
 
     Parameters
@@ -76,35 +201,7 @@ class OpenFile:
 
     def __init__(self, path: Path, about: dict[str, int]) -> None:
         check_file(path, about, whole=False)
-        self._name, self._about = path.name, about
-        self._file = path.open("rb")
-        weakref.finalize(self, self._file.close)
-        self._header: tuple[tuple[int, ...], np.dtype[Any], int] | None = None
-
-    def check(self) -> None:
-        """Raise ValueError if the contents are not those that were described."""
-        checksum, place = 0, 0
-        while chunk := os.pread(self._file.fileno(), _CHUNK, place):
-            checksum, place = zlib.crc32(chunk, checksum), place + len(chunk)
-        _compare(self._name, (place, checksum), (self._about["bytes"], self._about["crc32"]))
-
-    def array(self, rows: slice | None = None) -> NDArray[Any]:
-        """Map the array of an ``.npy`` file, or a range of its rows, read-only."""
-        if self._header is None:
-            self._file.seek(0)
-            np.lib.format.read_magic(self._file)
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(self._file)
-            if fortran or dtype.hasobject:
-                raise ValueError(f"{self._name} is not an array as it was written")
-            self._header = shape, dtype, self._file.tell()
-        shape, dtype, offset = self._header
-        start, stop, _ = (rows or slice(None)).indices(shape[0])
-        offset += start * math.prod(shape[1:]) * dtype.itemsize
-        return map_array(self._file.fileno(), dtype, (stop - start, *shape[1:]), offset, writable=False)
-
-    def reopened(self) -> IO[bytes]:
-        """Open the same file once more, at its beginning."""
-        return io.BytesIO(os.pread(self._file.fileno(), self._about["bytes"], 0))
+        super().__init__(path.name, about, path.open("rb"))
 
 
 def _releaser(array: NDArray[Any]) -> Callable[[NDArray[Any]], None] | None:

@@ -1,5 +1,6 @@
 """Arrays in files: the bytes of NumPy's own, written without more memory than they need."""
 
+import io
 import mmap
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from implicit_wmf import WMF, _stored_arrays
-from implicit_wmf._stored_arrays import map_array, read_array, write_array
+from implicit_wmf._stored_arrays import OpenFile, describe_file, map_array, read_array, write_array
 
 ARRAYS = {
     "matrix": np.arange(60, dtype=np.float32).reshape(12, 5),
@@ -55,6 +56,17 @@ def test_changes_to_a_mapped_array_stay(mode, tmp_path):
         write_array(tmp_path / "a.npy", mapped)
         np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), expected)
         np.testing.assert_array_equal(mapped, expected)
+
+
+def test_a_file_that_is_opened_again_reads_like_any_other(tmp_path):
+    content = bytes(range(256)) * 1000
+    (tmp_path / "bytes").write_bytes(content)
+    about = describe_file(tmp_path / "bytes")
+    stored, plain = OpenFile(tmp_path / "bytes", about).reopened(), io.BytesIO(content)
+    for whence, place in [(0, 77), (1, 5000), (2, -300), (0, 0), (2, 10), (1, -20)]:
+        assert stored.seek(place, whence) == plain.seek(place, whence) == stored.tell()
+        assert stored.read(1000) == plain.read(1000)
+    assert stored.read() == plain.read()
 
 
 def resident():

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .._arrow import arrow_to_pandas, parquet_files
-from .._cells import checked_csr, index_dtype
-from .._folders import current_folder
-from .._manifests import is_manifest, read_manifest
-from .._stored_arrays import OpenFile
+from .._checksums import join_crc32
 from ..errors import InputError
 from ..interactions import Interactions
-from ..parameters import as_path
-from .format import FORMAT, FORMAT_VERSION, IDS, MANIFEST, PathLike
+from .damage import DamagedError, telling_damage
+from .format import IDS, PathLike
+from .mapped import MappedInteractions
+from .places import Place, can_hold_files, find_place
+from .shards import SHARED_OUT, Shard
 
 
 def is_store(path: PathLike) -> bool:
@@ -48,86 +48,36 @@ def is_store(path: PathLike) -> bool:
     Parameters
     ----------
     path : path-like
+        Or a URL, as text.
 
     Returns
     -------
     bool
+
+    Raises
+    ------
+    InputError
+        If a URL cannot be read.
+    MissingExtraError
+        If it is a URL, without fsspec.
     """
-    return is_manifest(current_folder(as_path("path", path)) / MANIFEST, FORMAT)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A range of consecutive users, with their cells by user and by item, memory-mapped when they are asked for.
-
-    Attributes
-    ----------
-    store : Store
-    number : int
-        Its place among the store's shards.
-    start, stop : int
-        Its users are start to stop - 1.
-    """
-
-    store: Store
-    number: int
-    start: int
-    stop: int
-
-    @property
-    def nnz(self) -> int:
-        """Number of its cells."""
-        cells = self.cells
-        return int(cells.stop - cells.start)
-
-    @property
-    def users(self) -> slice:
-        """Positions of its users."""
-        return slice(self.start, self.stop)
-
-    @property
-    def cells(self) -> slice:
-        """Where its cells are among those of the store."""
-        first, last = self.store.array("user_indptr")[[self.start, self.stop]].tolist()
-        return slice(first, last)
-
-    def by_user(self) -> csr_array:
-        """Map its cells, a row each of its users.
-
-        Returns
-        -------
-        csr_array of shape (its users, items)
-        """
-        indptr = self.store.array("user_indptr", slice(self.start, self.stop + 1))
-        return self._matrix("user", indptr - indptr[0], (self.stop - self.start, self.store.shape[1]))
-
-    def by_item(self) -> csr_array:
-        """Map its cells, a row each item.
-
-        Returns
-        -------
-        csr_array of shape (items, its users)
-        """
-        indptr = self.store.array("item_indptr", slice(self.number, self.number + 1))[0]
-        return self._matrix("item", indptr, (self.store.shape[1], self.stop - self.start))
-
-    def _matrix(self, side: str, indptr: NDArray[Any], shape: tuple[int, int]) -> csr_array:
-        data, indices = (self.store.array(f"{side}_{part}", self.cells) for part in ("values", "indices"))
-        # scipy would copy the indices to the type of the pointers, and ranges of an array that is much longer
-        matrix = csr_array((data, indices, indptr.astype(np.int32)), shape=shape, copy=False)
-        matrix.has_canonical_format = True
-        return matrix
+    return find_place(path).is_store()
 
 
 class Store:
     """Interactions on disk, made by `prepare` or `write_store`; opening one reads little more than its manifest.
 
-    Its files stay open: it is the same store when another one has taken its place, or it was removed.
+    Its files stay open: it is the same store when another one has taken its place, or it was removed. Behind a URL they
+    cannot stay open; the module `remote` says what becomes of that.
 
     Attributes
     ----------
-    path : Path
-        Its folder, absolute.
+    location : str
+        Its folder, absolute, or its URL: what another process can open.
+    path : Path or None
+        Its folder, absolute; None behind a URL.
+    scratch_folder : Path
+        Folder for temporary files: of what is downloaded, and of a fit.
     shape : (int, int)
         Users and items.
     nnz : int
@@ -151,25 +101,31 @@ class Store:
     array([[5., 0., 4.]], dtype=float32)
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        self.path = path
-        self._manifest = manifest
+    def __init__(self, place: Place, manifest: dict[str, Any], cache: Path | None = None) -> None:
+        self.location, self.path, self.scratch_folder = place.location, place.path, place.scratch
+        self._manifest, self._cache = manifest, cache
         users, items = manifest["shape"]
         self.shape: tuple[int, int] = (int(users), int(items))
         self.nnz = int(manifest["cells"])
         edges = manifest["shards"]
         self.shards = tuple(Shard(self, number, *edges[number : number + 2]) for number in range(len(edges) - 1))
         self.source: dict[str, Any] = manifest["source"]
-        self._files = {name: OpenFile(path / name, about) for name, about in manifest["files"].items()}
+        self._files = {name: place.file(name, about) for name, about in manifest["files"].items()}
         self._verified = False
 
     @classmethod
-    def open(cls, path: PathLike) -> Store:
-        """Open the store in a folder.
+    def open(cls, path: PathLike, cache: PathLike | None = None) -> Store:
+        """Open the store in a folder, or behind a URL of fsspec such as ``s3://bucket/store``.
+
+        From a URL, what is asked for is downloaded once, to temporary files which are gone with the store.
 
         Parameters
         ----------
         path : path-like
+            Or a URL, as text. Keys and passwords are those that fsspec finds for it.
+        cache : path-like, optional
+            Folder for temporary files. By default the system's for a store behind a URL, else the one that the store
+            is in.
 
         Returns
         -------
@@ -178,22 +134,21 @@ class Store:
         Raises
         ------
         InputError
-            If there is none, it is of another format version, or files are missing or of another size than were
-            written. Their contents are verified by `verify`, which `fit` calls.
+            If there is none, it is of another format version, it cannot be read, or files are missing or of another
+            size than were written. Their contents are verified by `verify`, which `fit` calls.
+        MissingExtraError
+            If it is a URL, without fsspec.
         """
-        folder = current_folder(as_path("path", path))
-        manifest = read_manifest(folder, MANIFEST, FORMAT, (FORMAT_VERSION,), "store")
-        try:
-            store = cls(folder.resolve(), manifest)
+        place = find_place(path, cache)
+        manifest = place.manifest()
+        with telling_damage(place.location, Exception):  # a damaged file can make NumPy raise anything
+            store = cls(place, manifest, None if cache is None else place.scratch)
             store._check_layout()
-        except Exception as error:  # a damaged file can make NumPy raise anything
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"the store {folder} is damaged: {reason}; prepare it again") from error
         return store
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let other processes open it for themselves."""
-        return _open_again, (str(self.path), self.fingerprint)
+        return _open_again, (self.location, self.fingerprint, self._cache)
 
     def _check_layout(self) -> None:
         """Raise ValueError where arrays are not of the shapes that the manifest gives."""
@@ -205,11 +160,12 @@ class Store:
         if self.has_timestamps:
             lists["user_timestamps"] = (cells,)
         for name, shape in (sides | counts | lists).items():
-            array = self.array(name)
-            kind = kinds.get(name.partition("_")[2], array.dtype if name == "user_timestamps" else np.int64)
-            if array.shape != shape or array.dtype != kind:
-                raise ValueError(f"{name}.npy is {array.dtype}{array.shape}, expected {np.dtype(kind)}{shape}")
-        if self.array("user_indptr")[[0, -1]].tolist() != [0, cells]:
+            header = self._files[f"{name}.npy"].header
+            kind = kinds.get(name.partition("_")[2], header.dtype if name == "user_timestamps" else np.int64)
+            if header.shape != shape or header.dtype != kind:
+                raise ValueError(f"{name}.npy is {header.dtype}{header.shape}, expected {np.dtype(kind)}{shape}")
+        ends = [int(self.array("user_indptr", slice(row, row + 1))[0]) for row in (0, users)]
+        if ends != [0, cells]:
             raise ValueError(f"user_indptr.npy does not count {cells} cells")
         edges = self._manifest["shards"]
         if (edges[0], edges[-1]) != (0, users) or min(np.diff(edges)) < 1:
@@ -228,7 +184,28 @@ class Store:
         -------
         ndarray, read-only
         """
-        return self._files[f"{name}.npy"].array(rows)
+        file = self._files[f"{name}.npy"]
+        with telling_damage(self.location):
+            return file.array(rows)
+
+    def checksum(self, name: str, rows: slice) -> tuple[int, int]:
+        """Read a range of rows of one of the arrays.
+
+        Parameters
+        ----------
+        name : str
+            As of `array`.
+        rows : slice
+
+        Returns
+        -------
+        (int, int)
+            The bytes that they take in the file, and their CRC-32.
+        """
+        file = self._files[f"{name}.npy"]
+        with telling_damage(self.location):
+            start, stop = file.span(rows)
+            return stop - start, file.checksum(start, stop)
 
     def verify(self) -> None:
         """Read every file and compare it with its checksum, and check all cells, once for this object.
@@ -238,17 +215,61 @@ class Store:
         InputError
             Naming the file that has changed since it was written.
         """
-        if self._verified:
-            return
-        try:
-            for file in self._files.values():
-                file.check()
-            for shard in self.shards:
-                checked_csr(shard.by_user())
-                checked_csr(shard.by_item())
-        except (ValueError, OSError) as error:
-            raise InputError(f"the store {self.path} is damaged: {error}; prepare it again") from error
+        if not self._verified:
+            self.verify_shards(self._verify_each())
+
+    def _verify_each(self) -> Iterator[dict[str, tuple[int, int]]]:
+        for shard in self.shards:
+            try:
+                yield shard.verify()
+            except DamagedError:
+                self._check_files(self._files)  # which tells the file, where a checksum does
+                raise
+
+    def verify_shards(self, parts: Iterable[Mapping[str, tuple[int, int]]]) -> None:
+        """Verify everything by what other processes found of the shards: `verify` where they have read them.
+
+        Parameters
+        ----------
+        parts : iterable of dict
+            What `Shard.verify` returned, for all shards in their order.
+
+        Raises
+        ------
+        InputError
+            Naming the file that has changed since it was written; or if the parts are not those of the shards.
+        """
+        names = [name for name in SHARED_OUT if f"{name}.npy" in self._files]
+        with telling_damage(self.location):
+            headers = {name: self._files[f"{name}.npy"].header.offset for name in names}
+            checksums = {name: self._files[f"{name}.npy"].checksum(0, size) for name, size in headers.items()}
+        count = 0
+        for count, part in enumerate(parts, start=1):
+            self._check_part(count, part, names)
+            for name in names:
+                size, checksum = part[name]
+                checksums[name] = join_crc32(checksums[name], checksum, size)
+        if count != len(self.shards):
+            raise InputError(f"parts: got {count} for {len(self.shards)} shards; give one for each, in their order")
+        with telling_damage(self.location):
+            for name in names:
+                self._files[f"{name}.npy"].compare(checksums[name])
+        self._check_files(set(self._files) - {f"{name}.npy" for name in names})
         self._verified = True
+
+    def _check_part(self, count: int, part: Mapping[str, tuple[int, int]], names: list[str]) -> None:
+        """Refuse what cannot be the part of a shard."""
+        shards = self.shards[count - 1 : count]
+        if not shards or set(part) != set(names) or part["user_positive"][0] != 8 * (shards[0].stop - shards[0].start):
+            raise InputError(
+                f"parts: number {count} is not that of a shard of {self.location}, which has {len(self.shards)}; "
+                f"give one for each, in their order"
+            )
+
+    def _check_files(self, names: Iterable[str]) -> None:
+        with telling_damage(self.location):
+            for name in sorted(names):
+                self._files[name].check()
 
     @property
     def fingerprint(self) -> str:
@@ -274,15 +295,13 @@ class Store:
     def _ids(self, side: str, count: int) -> pd.Index:
         name = IDS.format(side)
         pyarrow, parquet = parquet_files("Reading the ids of a store")
-        try:
+        with telling_damage(self.location, (ValueError, OSError, KeyError)):  # Arrow's errors are among them
             file = self._files[name]
             file.check()
             with parquet.ParquetFile(file.reopened()) as content:
                 ids = pd.Index(arrow_to_pandas(content.read(columns=["id"]).column("id"), is_id=True))
             if len(ids) != count:
                 raise ValueError(f"{name} has {len(ids)} ids for {count} {side}")
-        except (ValueError, OSError, KeyError) as error:  # Arrow's errors are among them
-            raise InputError(f"the store {self.path} is damaged: {error}; prepare it again") from error
         return ids
 
     def ids_bytes(self) -> int:
@@ -324,7 +343,7 @@ class Store:
             Whose matrix and ids are mapped and read when they are used.
         """
         self.verify()
-        return _MappedInteractions(self)
+        return MappedInteractions(self)
 
     def describe(self) -> list[tuple[str, Any]]:
         """List what people want to know of it.
@@ -343,54 +362,10 @@ class Store:
         return f"Store({users} users x {items} items, {self.nnz} pairs, {shards} {ending})"
 
 
-def _open_again(path: str, fingerprint: str) -> Store:
-    store = Store.open(path)
+def _open_again(location: str, fingerprint: str, cache: Path | None) -> Store:
+    if cache is not None and not can_hold_files(cache):  # as on another machine
+        cache = None
+    store = Store.open(location, cache)
     if store.fingerprint != fingerprint:
-        raise InputError(f"the store {path} is another one than it was; open it again")
+        raise InputError(f"the store {location} is another one than it was; open it again")
     return store
-
-
-class _MappedInteractions(Interactions):
-    """Interactions of a verified store: not checked again, since that would read everything into memory."""
-
-    def __init__(self, store: Store) -> None:
-        object.__setattr__(self, "_store", store)
-
-    _store: Store
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Store.mapped_interactions, (self._store,)
-
-    @cached_property
-    def matrix(self) -> Any:
-        """The cells, memory-mapped."""
-        store = self._store
-        values, indices, indptr = (store.array(f"user_{name}") for name in ("values", "indices", "indptr"))
-        # scipy would copy the indices to the type of the pointers; beyond 2**31 pairs it has to
-        indptr = indptr.astype(index_dtype(store.nnz))
-        matrix = csr_array((values, indices, indptr), shape=store.shape, copy=False)
-        matrix.has_canonical_format = True
-        return matrix
-
-    @property
-    def users(self) -> pd.Index:
-        """Raw ids, read when asked for."""
-        return self._store.users
-
-    @property
-    def items(self) -> pd.Index:
-        """Raw ids, read when asked for."""
-        return self._store.items
-
-    @cached_property
-    def timestamps(self) -> NDArray[Any] | None:
-        """Times, memory-mapped."""
-        return self._store.array("user_timestamps") if self._store.has_timestamps else None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._store.shape
-
-    @property
-    def nnz(self) -> int:
-        return self._store.nnz

@@ -19,7 +19,7 @@ from .._manifests import check_target, write_manifest
 from .._stored_arrays import HEAD, describe_file, write_array
 from ..errors import InputError
 from ..interactions import Interactions
-from .format import FORMAT, FORMAT_VERSION, IDS, MANIFEST, PathLike
+from .format import FORMAT, FORMAT_VERSION, IDS, MANIFEST, PathLike, is_url
 from .store import Store
 
 # Cells of a shard, unless asked otherwise: training holds one shard, by user and by item, at 16 bytes a cell.
@@ -114,6 +114,10 @@ def check_can_store(target: PathLike) -> Path:
     -------
     Path
     """
+    if is_url(target):
+        raise InputError(
+            f"path: {target} is a URL, which stores are only read from; write it to a folder and copy that"
+        )
     return check_target(target, MANIFEST, FORMAT, "store")
 
 
