@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import compat, datasets, evaluation, factorizers, objectives, store, tables, tuning, weightings  # noqa: F401
     from .config import WMFConfig
-    from .errors import InputError, MissingExtraError, NotFittedError
+    from .errors import ClusterError, InputError, MissingExtraError, NotFittedError
     from .interactions import Interactions
     from .item_knn import ItemKNN
     from .model import WMF
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "WMF",
+    "ClusterError",
     "EpochRecord",
     "InputError",
     "Interactions",
@@ -31,6 +32,7 @@ __all__ = [
 # Loaded when first asked for: pandas alone, which interactions need, takes longer than Python itself to start.
 _HOMES = {
     "WMF": "model",
+    "ClusterError": "errors",
     "EpochRecord": "training",
     "InputError": "errors",
     "Interactions": "interactions",

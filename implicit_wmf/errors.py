@@ -11,6 +11,10 @@ class NotFittedError(InputError, AttributeError):
     """A model was asked for something before it was fitted or loaded."""
 
 
+class ClusterError(RuntimeError):
+    """A cluster of machines failed in a way that waiting and moving work cannot mend; the message says how to go on."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is not installed; the message names the command that installs it."""
 

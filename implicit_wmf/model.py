@@ -168,6 +168,7 @@ class WMF(Explaining, Growing):
         every: int = 1,
         resume: bool = False,
         memory_limit: int | str | None = None,
+        client: Any = None,
     ) -> WMF:
         """Fit the factors, starting afresh unless told to `resume`.
 
@@ -220,9 +221,13 @@ class WMF(Explaining, Growing):
             and `iterations`, the epochs to be done in all, may differ, so that more of them continue a fit that had
             ended. A generator as `random_state` is not drawn from again, `time_budget` counts anew, and `callback` is
             called for the epochs that follow.
-
         memory_limit : int or str, optional
-            Of a fit to a store: bytes, or text such as "4GB", that the process is to stay below.
+            Of a fit to a store: bytes, or text such as "4GB", that the process is to stay below; on a cluster each of
+            them.
+        client : distributed.Client, optional
+            Of a Dask cluster that fits the store, which its workers open where this process has it (a path or URL that
+            all of them can read). The result has the same bits as without it, for any number of workers, also when some
+            die or come meanwhile. Users' factors come here when the fit ends, and for each validation and callback.
 
         Returns
         -------
@@ -241,6 +246,10 @@ class WMF(Explaining, Growing):
             For what cannot be used, a checkpoint that is there without `resume`, that is damaged or of another fit
             (says which file, or what differs), and one that cannot be written; for a store that is damaged, and a
             `memory_limit` that cannot be kept, with what is needed.
+        ClusterError
+            If the scheduler is gone, or no worker is left or comes back; the checkpoint is as it was.
+        MissingExtraError
+            For a `client` without Dask.
 
         Examples
         --------
@@ -255,7 +264,7 @@ class WMF(Explaining, Growing):
         truth("track_loss", track_loss)
         disk = Checkpoint(checkpoint, every=every, resume=resume)
         config = self.config.snapshot()
-        weights, job = self._job(data, confidence, config, memory_limit)
+        weights, job = self._job(data, confidence, config, memory_limit, client)
         watch = Watch(
             job.interactions, validation=validation, metric=metric, patience=patience, validate_every=validate_every,
             time_budget=time_budget, callback=callback, removes=Removes(weights, zeros=config.zeros_remove),
@@ -278,14 +287,18 @@ class WMF(Explaining, Growing):
         )
         return self
 
-    def _job(self, data: Any, confidence: Any, config: WMFConfig, memory_limit: int | str | None) -> tuple[Any, Any]:
+    def _job(
+        self, data: Any, confidence: Any, config: WMFConfig, memory_limit: int | str | None, client: Any
+    ) -> tuple[Any, Any]:
         """Take in what is fitted; returns canonical confidences, or None, and an InMemory or OutOfCore."""
         if isinstance(data, Store):
             if confidence is not None:
                 raise InputError("confidence: a store has counts, which weighting turns into confidences; leave it out")
-            return None, OutOfCore(data, config, memory_limit)
+            return None, OutOfCore(data, config, memory_limit, client)
         if memory_limit is not None:
             raise InputError(f"memory_limit is {memory_limit!r}, which has no effect on data in memory; leave it out")
+        if client is not None:
+            raise InputError("client: a cluster fits a store, which its workers can open; prepare one of these data")
         interactions = as_interactions(data)
         weights = None if confidence is None else as_confidence(confidence, interactions)
         return weights, InMemory(interactions, config, weights)

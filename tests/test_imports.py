@@ -8,7 +8,19 @@ import pytest
 
 import implicit_wmf
 
-HEAVY = ["dask", "duckdb", "matplotlib", "optuna", "polars", "pyarrow.parquet", "sklearn", "sqlalchemy", "usearch"]
+HEAVY = [
+    "dask",
+    "distributed",
+    "duckdb",
+    "fsspec",
+    "matplotlib",
+    "optuna",
+    "polars",
+    "pyarrow.parquet",
+    "sklearn",
+    "sqlalchemy",
+    "usearch",
+]
 
 
 def loaded(code, names):

@@ -13,8 +13,8 @@ from implicit_wmf.confidence import weigh
 from implicit_wmf.parameters import as_bytes
 from implicit_wmf.sharded import OutOfCore
 from implicit_wmf.sharded.memory import plan_memory
-from implicit_wmf.sharded.runner import add_up
 from implicit_wmf.sharded.scratch import Scratch
+from implicit_wmf.sharded.sums import Branch, grow, total
 from implicit_wmf.store import write_store
 from implicit_wmf.training import epochs, initial_factors, initial_item_factors
 
@@ -163,12 +163,30 @@ def test_an_item_without_positive_cells_is_zero_and_others_are_not(tmp_path):
     assert items[0].any()
 
 
-def test_parts_are_added_in_a_fixed_tree():
+def parts():
     numbers = np.array([1e8, 3.0, -1e8, 5.0, 7.0, 1e-3, 2e8], np.float32)
-    total = add_up((np.array([number]),) for number in numbers)
+    return numbers, [Branch(shard, 1, (np.array([number]),)) for shard, number in enumerate(numbers)]
+
+
+def test_parts_are_added_in_a_fixed_tree():
+    numbers, branches = parts()
     f = np.float32
     pairs = f(f(numbers[0] + numbers[1]) + f(numbers[2] + numbers[3]))
-    assert total[0][0] == f(pairs + f(f(numbers[4] + numbers[5]) + numbers[6]))
+    assert total(branches)[0][0] == f(pairs + f(f(numbers[4] + numbers[5]) + numbers[6]))
+
+
+@pytest.mark.parametrize("first", range(8))
+@pytest.mark.parametrize("second", range(8))
+def test_ranges_of_shards_add_up_to_the_same_bits(first, second):
+    start, stop = sorted((min(first, 7), min(second, 7)))
+    _, branches = parts()
+    left, middle, right = (
+        grow(some, in_place=False) for some in (branches[:start], branches[start:stop], branches[stop:])
+    )
+    joined = grow([*grow([*left, *middle], in_place=False), *right], in_place=False)
+    assert [(branch.first, branch.size) for branch in joined] == [(0, 4), (4, 2), (6, 1)]
+    assert total(joined)[0][0] == total(parts()[1])[0][0]
+    assert [branch.sums[0][0] for branch in branches] == parts()[0].tolist()  # in_place=False leaves them alone
 
 
 def test_a_system_without_a_solution_is_refused_by_name(tmp_path, monkeypatch):

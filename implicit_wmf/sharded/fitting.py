@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -36,6 +37,8 @@ class Reached(NamedTuple):
     item_steps: Floats  # what the items' plan has learned
 
 
+_LOG = logging.getLogger(__name__)
+
 Epochs = Iterator[tuple[EpochRecord, Reached]]
 
 
@@ -47,20 +50,27 @@ class OutOfCore:
     store : Store
     config : WMFConfig
     memory_limit : int or str, optional
-        Bytes, or text as "4GB", that the process is to stay below.
+        Bytes, or text as "4GB", that each process is to stay below.
+    client : distributed.Client, optional
+        Of a cluster whose workers have the shards; by default this process goes through them.
 
     Raises
     ------
     InputError
         If the store is damaged, the limit is too low (with what is needed), or there is no room for users' factors.
+    ClusterError
+        If the cluster fails in a way that moving shards to other workers cannot mend.
     """
 
-    def __init__(self, store: Store, config: WMFConfig, memory_limit: int | str | None = None) -> None:
+    def __init__(
+        self, store: Store, config: WMFConfig, memory_limit: int | str | None = None, client: Any = None
+    ) -> None:
         self._store, self._config = store, config
         self._memory = plan_memory(store, config, memory_limit)
+        self._scales = Scales(_scale(store, "user", config), _scale(store, "item", config))
+        self._runner = _runner(store, self._scales, config, client)
+        self._runner.verify()
         self.interactions = store.mapped_interactions()
-        self._scales = Scales(*(_scale(store, side, config) for side in ("user", "item")))
-        self._runner: Runner = SerialRunner(store, self._scales, config)
         # the items' factors of the epochs whose users' factors the runner has, and which version is the later one
         self._users_of: list[Array | None] = [None, None]
         self._latest = 0
@@ -86,6 +96,7 @@ class OutOfCore:
             return
         side = self._weigh()
         plan = self._plan(side, start.item_steps)
+        moved = self._runner.moved
         for epoch in range(done + 1, config.iterations + 1):
             began = time.perf_counter()
             with single_threaded_blas():
@@ -95,10 +106,14 @@ class OutOfCore:
                 loss = self._loss(side, items) if track_loss else Loss(np.nan, np.nan, np.nan)
                 reached = Reached(before, items, plan.learned())
                 self._has_users_of(items, version)
+            seconds = time.perf_counter() - began
             record = EpochRecord(
-                epoch, loss.total, loss.stored, loss.background, loss.regularization, time.perf_counter() - began,
-                1.0, plan.exact, 0.0, plan.mean_steps,
+                epoch, loss.total, loss.stored, loss.background, loss.regularization, seconds, 1.0,
+                plan.exact, 0.0, plan.mean_steps,
             )  # fmt: skip
+            moved, before_it = self._runner.moved, moved
+            megabytes = (moved - before_it) / 1e6
+            _LOG.info("epoch %d: %.2f s, %.1f MB moved, loss %.8g", epoch, seconds, megabytes, loss.total)
             yield record, reached
 
     def keep(self, reached: Reached, history: list[Any]) -> SavedModel:
@@ -153,9 +168,10 @@ class OutOfCore:
         )
 
     def _item_sizes(self) -> NDArray[np.int64]:
-        sizes = np.zeros(self._store.shape[1], np.int64)
-        for shard in self._store.shards:
-            sizes += np.diff(shard.by_item().indptr)
+        store = self._store
+        sizes = np.zeros(store.shape[1], np.int64)
+        for number in range(len(store.shards)):
+            sizes += np.diff(store.array("item_indptr", slice(number, number + 1))[0])
         return sizes
 
     def _loss(self, side: ItemSide, items: Array) -> Loss:
@@ -178,6 +194,14 @@ class OutOfCore:
             sizes, kinds, config.factors, config.factor_dtype, solver=config.solver, cg_steps=config.cg_steps,
             learned=learned,
         )  # fmt: skip
+
+
+def _runner(store: Store, scales: Scales, config: WMFConfig, client: Any) -> Runner:
+    if client is None:
+        return SerialRunner(store, scales, config)
+    from .cluster_runner import ClusterRunner
+
+    return ClusterRunner(client, store, scales, config)
 
 
 def _scale(store: Store, side: str, config: WMFConfig) -> Floats:

@@ -26,18 +26,23 @@ from ..training import (
     sum_stored_cells,
 )
 from ..weightings import Floats
+from .sums import Arrays
 from .weights import ShardWeights
 
 Array = NDArray[Any]
-Arrays = tuple[Array, ...]
 
 
 @dataclass(frozen=True)
 class Scales:
-    """Backgrounds of users and items, of mean 1 each over all of them."""
+    """Backgrounds of items and of a range of the users, of mean 1 each over all that there are."""
 
     users: Floats
     items: Floats
+    first_user: int = 0
+
+    def of_users(self, users: slice) -> Floats:
+        """Return those of some of the users, by their positions among all."""
+        return self.users[users.start - self.first_user : users.stop - self.first_user]
 
 
 class Work:
@@ -45,7 +50,7 @@ class Work:
 
     def __init__(self, shard: Shard, users: Array, weights: ShardWeights, scales: Scales, config: WMFConfig) -> None:
         self.shard, self.users, self.weights, self.config = shard, users, weights, config
-        self.user_scale, self.item_scale = scales.users[shard.users], scales.items
+        self.user_scale, self.item_scale = scales.of_users(shard.users), scales.items
 
     @property
     def user_background(self) -> Floats:
@@ -186,6 +191,11 @@ def make_systems(work: Work, picked: Array) -> Arrays:
     return systems, targets
 
 
+def read_users(work: Work) -> Arrays:
+    """Copy its users' factors."""
+    return (np.array(work.users),)
+
+
 def sum_loss(work: Work, items: Array) -> Arrays:
     """Return its share of the objective: sums over stored cells, Gram matrix with the background, users' penalty."""
     config, rows = work.config, work.user_rows
@@ -200,3 +210,8 @@ def _run(work: Work, picked: Array, fill: Any) -> None:
     sizes = np.diff(work.item_rows.indptr)[picked]
     bounds = balanced_bounds((sizes + 1.0) * work.users.shape[1] / 8)
     run_blocks(lambda block: fill(*bounds[block]), len(bounds), work.config.num_threads)
+
+
+# What these leave behind is found again by those that follow: a shard that is taken elsewhere goes through them anew.
+WEIGHING = (weigh_users, weigh_items)
+SOLVING = (solve_users, turn_users)  # a version of the users' factors, which the first of them begins

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .. import kernels
-from ..store import Shard, Store
+from ..store import Shard
 from .scratch import Scratch
 
 _ARRAYS = ("values", "targets")  # of kernels.rows.Rows: a number of each cell, or one for all
@@ -18,17 +19,19 @@ _NONE = np.zeros(0, np.uint8), np.zeros(0), np.zeros(0)
 
 
 class CellNumbers:
-    """Numbers of all cells of a store on disk: weights and targets of both sides, as far as they are kept."""
+    """Numbers of a range of a store's cells on disk: weights and targets of both sides, as far as they are kept."""
 
-    def __init__(self, store: Store, dtype: np.dtype[Any]) -> None:
-        self._cells, self._dtype, self._folder = store.nnz, dtype, store.path.parent
+    def __init__(self, cells: slice, dtype: np.dtype[Any], folder: Path) -> None:
+        self._cells, self._dtype, self._folder = cells, dtype, folder
         self._files: dict[str, Scratch] = {}
 
     def of_shard(self, name: str, shard: Shard) -> Any:
         """Map those of a shard under a name, as zeros if they were never written."""
         if name not in self._files:
-            self._files[name] = Scratch((self._cells,), self._dtype, self._folder, "the cells' weights")
-        return self._files[name].rows(shard.cells.start, shard.cells.stop)
+            count = self._cells.stop - self._cells.start
+            self._files[name] = Scratch((count,), self._dtype, self._folder, "the cells' weights")
+        own, first = shard.cells, self._cells.start
+        return self._files[name].rows(own.start - first, own.stop - first)
 
 
 class ShardWeights:

@@ -1,0 +1,280 @@
+"""A Dask cluster as fits and batch jobs see it: values for all workers, and calls that are known to be lost.
+
+Nothing here calls again: who made a call knows what it needs for that. This is the only module that imports Dask, once
+there is a client.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from .errors import ClusterError, InputError, MissingExtraError
+
+_LOG = logging.getLogger(__name__)
+
+_LOOK = 0.5  # seconds between looks at who is still there
+_PATIENCE = "5 minutes"  # to wait for workers where Dask's configuration has no implicit-wmf.wait-for-workers
+_GONE = ("cancelled", "lost")
+
+
+class Lost(Exception):  # noqa: N818 - what befell a call, which is made again
+    """A worker has gone, or no longer has what an earlier call left there."""
+
+
+class Shared:
+    """A value of so many bytes that calls take: sent once, and again when those that had it are gone.
+
+    It is sent to one worker, or to all of them.
+    """
+
+    def __init__(self, value: Any, size: int, worker: str | None = None) -> None:
+        self.value, self.size, self.worker = value, size, worker
+        self.future: Any = None
+
+
+class Call(NamedTuple):
+    """A call on its way, or done."""
+
+    future: Any
+    worker: str | None  # the only one that may do it, if there is one
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it came to something that is still there."""
+        return bool(self.future.status == "finished")
+
+
+class Cluster:
+    """The workers of a client.
+
+    Parameters
+    ----------
+    client : distributed.Client
+
+    Attributes
+    ----------
+    moved : int
+        Bytes that were sent to workers and fetched from them; callers add what workers sent each other.
+
+    Raises
+    ------
+    MissingExtraError
+    InputError
+        If it is no client, one for coroutines, or closed.
+    """
+
+    def __init__(self, client: Any) -> None:
+        try:
+            import distributed
+        except ImportError as error:
+            raise MissingExtraError("distributed", "dask", "client") from error
+        self._dask: Any = distributed
+        self._client: Any = client
+        if not isinstance(client, distributed.Client):
+            raise InputError(f"client must be a distributed.Client, got {type(client).__name__}")
+        if client.asynchronous:
+            raise InputError("client is asynchronous, for coroutines; give a Client(...) without that")
+        if client.status not in ("running", "connecting"):
+            raise InputError(f"client is {client.status}; make a new Client of the cluster")
+        self._address = str(self._client.scheduler.address)
+        self._name = secrets.token_hex(4)  # sets the calls apart from those of other fits
+        self._numbers = itertools.count()
+        self.moved = 0
+
+    def workers(self) -> dict[str, int]:
+        """Return the threads of each worker by its address, sorted; waits until there is a worker.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is gone, or no worker comes.
+        """
+        patience = self._patience()
+        until = time.monotonic() + patience
+        while not (there := self._ask_workers()):
+            if time.monotonic() > until:
+                raise ClusterError(
+                    f"the cluster {self._address} has had no worker for {patience:g} s; start some, or raise "
+                    f"implicit-wmf.wait-for-workers in Dask's configuration. {_RESUME}"
+                )
+            time.sleep(_LOOK)
+        return there
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, worker: str | None = None, name: str = "") -> Call:
+        """Call a function, on one worker or any, with the values of `Shared` arguments, also those in lists."""
+        sent = [self._resolve(one) for one in arguments]
+        key = f"{name or function.__name__}-{self._name}-{next(self._numbers)}"
+        only = {} if worker is None else {"workers": [worker], "allow_other_workers": False}
+        with self._telling_loss():
+            return Call(self._client.submit(function, *sent, key=key, pure=False, retries=0, **only), worker)
+
+    def wait(self, calls: Collection[Call], *, all_of_them: bool = True) -> None:
+        """Wait until calls are done, all of them or one.
+
+        Raises
+        ------
+        Lost
+            As soon as one is lost; `lost` tells which.
+        ClusterError
+            If the scheduler is gone.
+        Exception
+            What a call raised.
+        """
+        enough = all if all_of_them else any
+        how = "ALL_COMPLETED" if all_of_them else "FIRST_COMPLETED"
+        futures = [call.future for call in calls]
+        while True:
+            with self._telling_loss():
+                self._wait(futures, how)
+            if enough(call.is_done for call in calls):
+                return
+            if self.lost(calls):
+                raise Lost
+
+    def lost(self, calls: Collection[Call]) -> set[Call]:
+        """Tell which calls, done or not, went with a worker; raises what one raised."""
+        there = self._ask_workers()
+        lost = set()
+        for call in calls:
+            if call.future.status in _GONE or (call.worker is not None and call.worker not in there):
+                lost.add(call)
+            elif call.future.status == "error":
+                error = call.future.exception()
+                if not self._is_loss(error):
+                    _raise(error)
+                lost.add(call)
+        return lost
+
+    def fetch(self, call: Call, made_of: Collection[Call] = ()) -> Any:
+        """Fetch what a call that is done came to.
+
+        Raises
+        ------
+        Lost
+            If it is gone, or one of those that Dask would have to make again before it.
+        """
+        # not by a time limit of Dask's, after which a large result would be fetched from its beginning again
+        waiting = ThreadPoolExecutor(1, thread_name_prefix="implicit_wmf-fetch")
+        try:
+            fetched = waiting.submit(call.future.result)
+            while not wait([fetched], timeout=_LOOK).done:
+                if self.lost([call, *made_of]):
+                    raise Lost
+            with self._telling_loss():
+                return fetched.result()
+        except BaseException:
+            self.cancel([call])  # which ends the thread
+            raise
+        finally:
+            waiting.shutdown(wait=False)
+
+    def cancel(self, calls: Collection[Call]) -> None:
+        """Let go of calls, whether they are done or not."""
+        if calls and self._client.status == "running":
+            self._client.cancel([call.future for call in calls], force=True)
+
+    def _patience(self) -> float:
+        import dask
+
+        given = dask.config.get("implicit-wmf.wait-for-workers", _PATIENCE)
+        return float(dask.utils.parse_timedelta(given, default="seconds"))
+
+    def _ask_workers(self) -> dict[str, int]:
+        self._check_scheduler()
+        try:
+            with self._telling_loss():
+                return dict(sorted(self._client.nthreads().items()))
+        except Lost:
+            return {}
+
+    def _resolve(self, value: Any) -> Any:
+        if isinstance(value, Shared):
+            return self._send(value)
+        return [self._resolve(one) for one in value] if type(value) is list else value
+
+    def _send(self, shared: Shared) -> Any:
+        """Send a value, unless it is there."""
+        until = time.monotonic() + self._patience()
+        while shared.future is None or shared.future.status in _GONE:
+            there = [one for one in self.workers() if shared.worker in (None, one)]
+            if not there:
+                raise Lost
+            try:
+                with self._telling_loss():
+                    # in a list: a tuple or dictionary by itself would be sent piece by piece
+                    (shared.future,) = self._client.scatter([shared.value], workers=there, broadcast=True, hash=False)
+                self.moved += shared.size * len(there)
+            except (Lost, OSError, ValueError, KeyError) as error:  # a worker went while it was being sent
+                if time.monotonic() > until:
+                    raise ClusterError(f"nothing can be sent to the workers: {error}. {_RESUME}") from error
+                _LOG.warning("sending to the workers again, because that failed: %s", error)
+                time.sleep(_LOOK)
+        return shared.future
+
+    def _wait(self, futures: list[Any], how: str) -> None:
+        with suppress(TimeoutError, CancelledError):  # who waits looks at them
+            self._dask.wait(futures, timeout=_LOOK, return_when=how)
+
+    def _is_loss(self, error: BaseException) -> bool:
+        return isinstance(error, Lost | CancelledError | self._dask.scheduler.KilledWorker)
+
+    def _check_scheduler(self, error: Exception | None = None) -> None:
+        """Wait while the client connects anew; raise ClusterError once it has given up."""
+        while self._client.status == "connecting":
+            time.sleep(_LOOK)
+        if self._client.status != "running":
+            raise ClusterError(
+                f"the scheduler {self._address} is gone, and all that its workers had with it. {_RESUME}"
+            ) from error
+
+    @contextmanager
+    def _telling_loss(self) -> Iterator[None]:
+        """Raise `Lost` where a worker or the connection to the scheduler was, and ClusterError without a scheduler."""
+        try:
+            yield
+        except ClusterError:
+            raise
+        except Exception as error:
+            if self._client.status != "running":
+                self._check_scheduler(error)
+                raise Lost from error
+            if self._is_loss(error):
+                raise Lost from error
+            raise
+
+
+_RESUME = (
+    "A fit with a checkpoint goes on from it with resume=True (--resume), on a cluster of any size, and a batch job "
+    "when it is asked again"
+)
+
+
+def _raise(error: Exception) -> NoReturn:
+    if isinstance(error, ImportError) and not isinstance(error, MissingExtraError):
+        raise ClusterError(
+            f"a worker cannot do its part ({error}); install the same release of implicit_wmf on all machines of the "
+            f"cluster"
+        ) from error
+    raise error
+
+
+def worker_threads() -> int:
+    """Return the threads of the worker that this is called on."""
+    from distributed import get_worker
+
+    return int(get_worker().state.nthreads)
+
+
+def worker_folder() -> Path:
+    """Return the folder for temporary files of the worker that this is called on."""
+    from distributed import get_worker
+
+    return Path(get_worker().local_directory)

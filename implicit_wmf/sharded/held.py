@@ -1,0 +1,214 @@
+"""Shards where a worker of a cluster has them, and what it does with them when it is called."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import kernels
+from .._cluster import Lost, worker_folder, worker_threads
+from .._folders import lock_folder
+from ..config import WMFConfig
+from ..errors import InputError
+from ..store import Shard, Store
+from ..threads import single_threaded_blas, thread_limit
+from ..weightings import Floats
+from . import tasks
+from .scratch import Scratch
+from .sums import Branch, grow
+from .weights import CellNumbers, ShardWeights
+
+_COMPILED: set[tuple[str, str]] = set()  # tasks whose kernels this process has, by the factors' dtype
+
+
+Checks = list[dict[str, tuple[int, int]]]  # what Shard.verify returns, a shard each
+
+
+class Piece(NamedTuple):
+    """A range of a store's shards, first to stop - 1, and where the store is."""
+
+    location: str
+    fingerprint: str
+    first: int
+    stop: int
+
+
+class Step(NamedTuple):
+    """A task for all shards, by its name in :mod:`implicit_wmf.sharded.tasks`, and the version of users it is for.
+
+    `arguments` are pairs of a value and whether it is an array to be read-only, which kernels are compiled for.
+    """
+
+    task: str
+    version: int
+    arguments: Sequence[Sequence[Any]]
+
+
+class HeldShards:
+    """Consecutive shards of a store, the factors of their users, and what their cells weigh.
+
+    A copy, as Dask makes one where a worker retires, begins anew.
+
+    Parameters
+    ----------
+    piece : Piece
+    config : WMFConfig
+    checks : list of dict, optional
+        What `verify` is to find; not looked at by default.
+    user_scale, item_scale : arrays, optional
+        Backgrounds of the shards' users and of all items; 1 by default.
+
+    Raises
+    ------
+    InputError
+        If the store is not there, another one or damaged, or there is no room for the users' factors.
+    """
+
+    def __init__(
+        self,
+        piece: Piece,
+        config: WMFConfig,
+        checks: Checks | None = None,
+        user_scale: Floats | None = None,
+        item_scale: Floats | None = None,
+    ) -> None:
+        self._recipe = piece, config, checks, user_scale, item_scale
+        self._lock = threading.Lock()
+        self._state = 0
+        store = _open(piece)
+        self._shards = store.shards[piece.first : piece.stop]
+        self._users = slice(self._shards[0].start, self._shards[-1].stop)
+        self._config = replace(config, num_threads=config.num_threads or worker_threads())
+        self._scales = tasks.Scales(
+            np.ones(self._users.stop - self._users.start) if user_scale is None else np.array(user_scale),
+            np.ones(store.shape[1]) if item_scale is None else np.array(item_scale),
+            self._users.start,
+        )
+        self._versions: dict[int, Scratch] = {}
+        cells = slice(self._shards[0].cells.start, self._shards[-1].cells.stop)
+        numbers = CellNumbers(cells, config.factor_dtype, worker_folder())
+        self._weights = {shard.number: ShardWeights(shard, numbers) for shard in self._shards}
+        if checks is not None and self.verify() != checks:
+            raise InputError(f"the store {piece.location} has changed since the fit began; prepare it again")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Begin anew elsewhere."""
+        return type(self), self._recipe
+
+    def verify(self) -> Checks:
+        """Return what `Shard.verify` finds, a shard each."""
+        return [shard.verify() for shard in self._shards]
+
+    def go(self, states: tuple[int, int], missed: Sequence[Step], step: Step, number: int | None) -> tuple[Branch, ...]:
+        """Take all shards through the steps that they have missed, then all of them, or one, through a step.
+
+        Parameters
+        ----------
+        states : (int, int)
+            What these shards have been through, and what they have been through then: numbers of the caller's, 0 at
+            first.
+        missed : sequence of Step
+        step : Step
+        number : int, optional
+            The one shard.
+
+        Returns
+        -------
+        tuple of Branch
+            Of what the step returns.
+
+        Raises
+        ------
+        Lost
+            If they have been through something else.
+        """
+        before, then = states
+        with self._lock, single_threaded_blas(), thread_limit(self._config.num_threads):
+            if self._state != before:
+                raise Lost(f"shards from {self._shards[0].number} on are at {self._state}, not at {before}")
+            self._state = -1
+            for earlier in missed:
+                grow(self._each(earlier, self._shards), in_place=True)
+            chosen = [shard for shard in self._shards if number in (None, shard.number)]
+            branches = grow(self._each(step, chosen), in_place=True)
+            self._state = then
+        return branches
+
+    def _each(self, step: Step, shards: Sequence[Shard]) -> Iterator[Branch]:
+        task = getattr(tasks, step.task)
+        arguments = [_for_kernels(*one) for one in step.arguments]
+        for shard in shards:
+            with _compiling_alone(step.task, self._config.dtype):
+                sums = task(self._work(shard, step.version), *arguments)
+            yield Branch(shard.number, 1, sums)
+
+    def _work(self, shard: Shard, version: int) -> tasks.Work:
+        first, last = self._users.start, self._users.stop
+        if version not in self._versions:
+            what = f"the factors of users {first} to {last - 1}"
+            shape = (last - first, self._config.factors)
+            self._versions[version] = Scratch(shape, self._config.factor_dtype, worker_folder(), what)
+        users = self._versions[version].rows(shard.start - first, shard.stop - first)
+        return tasks.Work(shard, users, self._weights[shard.number], self._scales, self._config)
+
+
+def open_shards(
+    piece: Piece, config: WMFConfig, checks: Checks | None, user_scale: Floats | None, item_scale: Floats | None
+) -> HeldShards:
+    """Make a worker hold shards."""
+    return HeldShards(piece, config, checks, user_scale, item_scale)
+
+
+def verify_shards(held: HeldShards) -> Checks:
+    """Call `HeldShards.verify`."""
+    return held.verify()
+
+
+def go(held: HeldShards, states: Sequence[int], missed: Sequence[Step], step: Step, number: int | None) -> Any:
+    """Call `HeldShards.go`."""
+    before, then = states
+    return held.go((before, then), [Step(*one) for one in missed], Step(*step), number)
+
+
+def add_parts(left: Sequence[Branch], right: Sequence[Branch]) -> tuple[Branch, ...]:
+    """Join the branches of neighbours, which stay as they are, since they may be asked for again."""
+    with thread_limit(worker_threads()):
+        return grow([*left, *right], in_place=False)
+
+
+def _open(piece: Piece) -> Store:
+    store = Store.open(piece.location, cache=worker_folder())
+    if store.fingerprint != piece.fingerprint:
+        raise InputError(f"the store {piece.location} is another one for a worker than it was when the fit began")
+    return store
+
+
+def _for_kernels(value: Any, is_read_only: bool) -> Any:
+    """Give an array that came over the network the address that vectors want, and the type of what was sent."""
+    if not isinstance(value, np.ndarray) or value.ndim == 0:
+        return value
+    array = kernels.jit.aligned(value.shape, value.dtype)
+    array[...] = value
+    return kernels.jit.read_only(array) if is_read_only else array
+
+
+@contextmanager
+def _compiling_alone(task: str, dtype: str) -> Iterator[None]:
+    """Let one process of this machine at a time do a task for the first time: it compiles, the others load."""
+    if (task, dtype) in _COMPILED:
+        yield
+        return
+    with ExitStack() as locks:
+        with suppress(OSError):  # without a lock each compiles for itself
+            folder = Path(tempfile.gettempdir()) / "implicit_wmf-compiling"
+            folder.mkdir(exist_ok=True)
+            lock_folder(folder, locks, wait=True)
+        yield
+    _COMPILED.add((task, dtype))
