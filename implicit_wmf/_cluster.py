@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import secrets
+import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -23,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 _LOOK = 0.5  # seconds between looks at who is still there
 _PATIENCE = "5 minutes"  # to wait for workers where Dask's configuration has no implicit-wmf.wait-for-workers
 _GONE = ("cancelled", "lost")
+_CONNECT = 10  # seconds to reach the scheduler at an address
 
 
 class Lost(Exception):  # noqa: N818 - what befell a call, which is made again
@@ -72,11 +75,7 @@ class Cluster:
     """
 
     def __init__(self, client: Any) -> None:
-        try:
-            import distributed
-        except ImportError as error:
-            raise MissingExtraError("distributed", "dask", "client") from error
-        self._dask: Any = distributed
+        self._dask = distributed = _distributed("client")
         self._client: Any = client
         if not isinstance(client, distributed.Client):
             raise InputError(f"client must be a distributed.Client, got {type(client).__name__}")
@@ -149,29 +148,33 @@ class Cluster:
             elif call.future.status == "error":
                 error = call.future.exception()
                 if not self._is_loss(error):
-                    _raise(error)
+                    _raise(error, call.worker)
                 lost.add(call)
         return lost
 
-    def fetch(self, call: Call, made_of: Collection[Call] = ()) -> Any:
-        """Fetch what a call that is done came to.
+    def fetch(self, call: Call) -> Any:
+        """Fetch what a call that is done came to; raises `Lost` if it is gone."""
+        return self.fetch_all([call])[0]
+
+    def fetch_all(self, calls: Sequence[Call], made_of: Collection[Call] = ()) -> list[Any]:
+        """Fetch what calls that are done came to.
 
         Raises
         ------
         Lost
-            If it is gone, or one of those that Dask would have to make again before it.
+            If one is gone, or one of those that Dask would have to make again before them.
         """
         # not by a time limit of Dask's, after which a large result would be fetched from its beginning again
         waiting = ThreadPoolExecutor(1, thread_name_prefix="implicit_wmf-fetch")
         try:
-            fetched = waiting.submit(call.future.result)
+            fetched = waiting.submit(self._client.gather, [call.future for call in calls])
             while not wait([fetched], timeout=_LOOK).done:
-                if self.lost([call, *made_of]):
+                if self.lost([*calls, *made_of]):
                     raise Lost
             with self._telling_loss():
-                return fetched.result()
+                return list(fetched.result())
         except BaseException:
-            self.cancel([call])  # which ends the thread
+            self.cancel(calls)  # which ends the thread
             raise
         finally:
             waiting.shutdown(wait=False)
@@ -210,7 +213,11 @@ class Cluster:
             try:
                 with self._telling_loss():
                     # in a list: a tuple or dictionary by itself would be sent piece by piece
-                    (shared.future,) = self._client.scatter([shared.value], workers=there, broadcast=True, hash=False)
+                    (future,) = self._client.scatter([shared.value], workers=there, broadcast=True, hash=False)
+                    # lost before the client has its future, it would seem to be there for ever
+                    if not any(self._client.who_has([future]).values()):
+                        raise Lost("the workers that had it are gone")
+                shared.future = future
                 self.moved += shared.size * len(there)
             except (Lost, OSError, ValueError, KeyError) as error:  # a worker went while it was being sent
                 if time.monotonic() > until:
@@ -220,11 +227,13 @@ class Cluster:
         return shared.future
 
     def _wait(self, futures: list[Any], how: str) -> None:
+        # what distributed.wait does, which asks the client that was made last, whosever it is
         with suppress(TimeoutError, CancelledError):  # who waits looks at them
-            self._dask.wait(futures, timeout=_LOOK, return_when=how)
+            self._client.sync(self._dask.client._wait, futures, timeout=_LOOK, return_when=how)
 
     def _is_loss(self, error: BaseException) -> bool:
-        return isinstance(error, Lost | CancelledError | self._dask.scheduler.KilledWorker)
+        dask = self._dask
+        return isinstance(error, Lost | CancelledError | dask.scheduler.KilledWorker | dask.comm.CommClosedError)
 
     def _check_scheduler(self, error: Exception | None = None) -> None:
         """Wait while the client connects anew; raise ClusterError once it has given up."""
@@ -257,12 +266,17 @@ _RESUME = (
 )
 
 
-def _raise(error: Exception) -> NoReturn:
+def _raise(error: Exception, worker: str | None) -> NoReturn:
+    """Raise what a call raised, naming the worker."""
+    where = "a worker" if worker is None else f"worker {worker}"
     if isinstance(error, ImportError) and not isinstance(error, MissingExtraError):
         raise ClusterError(
-            f"a worker cannot do its part ({error}); install the same release of implicit_wmf on all machines of the "
-            f"cluster"
+            f"{where} cannot do its part ({error}); install the same release of implicit_wmf, and what it needs, "
+            f"on all machines of the cluster"
         ) from error
+    if isinstance(error, InputError):
+        raise InputError(f"{where}: {error}") from error
+    error.add_note(f"raised on {where}")
     raise error
 
 
@@ -278,3 +292,120 @@ def worker_folder() -> Path:
     from distributed import get_worker
 
     return Path(get_worker().local_directory)
+
+
+@contextmanager
+def client_of(address: str) -> Iterator[Any]:
+    """Connect to the scheduler at an address, as Dask is configured; gives a distributed.Client.
+
+    Raises
+    ------
+    InputError
+        If none is found there within seconds.
+    MissingExtraError
+    """
+    distributed = _distributed("A cluster")
+    try:
+        _check_address(distributed, address)
+        client = distributed.Client(address, set_as_default=False)
+    except Exception as error:
+        raise InputError(
+            f"there is no scheduler of Dask to be reached at {address!r} ({error}); give the address that it tells "
+            f"when it starts, as tcp://host:8786, and see that it runs and that no firewall is between"
+        ) from error
+    with ExitStack() as resources, _closing(resources):
+        yield resources.enter_context(client)
+
+
+@contextmanager
+def local_client(workers: int, threads: int) -> Iterator[Any]:
+    """Start processes on this machine that are workers; gives a distributed.Client.
+
+    They have no limit of memory: Dask would count the pages of files that they map, which the system takes back when it
+    needs to, and halt workers for them.
+
+    Parameters
+    ----------
+    workers : int
+    threads : int
+        Of each.
+
+    Raises
+    ------
+    ClusterError
+        If they cannot be started.
+    MissingExtraError
+    """
+    distributed = _distributed("A cluster")
+    with ExitStack() as resources:
+        try:
+            with _settings_of_workers():
+                cluster = distributed.LocalCluster(
+                    n_workers=workers, threads_per_worker=threads, processes=True, memory_limit=None,
+                    dashboard_address=None, scheduler_kwargs={"dashboard_address": ":0"}, silence_logs=logging.ERROR,
+                )  # fmt: skip
+                resources.enter_context(cluster)
+                client = distributed.Client(cluster, direct_to_workers=True, set_as_default=False)
+                resources.enter_context(client)
+        except Exception as error:
+            raise ClusterError(
+                f"workers could not be started on this machine, {workers} of them ({error}); ask for fewer"
+            ) from error
+        with _closing(resources):
+            yield client
+
+
+def _check_address(distributed: Any, address: str) -> None:
+    """Raise ValueError or OSError where a client would take long to end, or to find that nobody answers."""
+    host, port = distributed.comm.get_address_host_port(address)
+    if address.startswith("tls://"):
+        if distributed.Security().get_connection_args("client")["ssl_context"] is None:
+            raise ValueError("Dask's configuration has no certificates for it: distributed.comm.tls")
+    elif "://" not in address or address.startswith("tcp://"):
+        _reach(host, port)
+
+
+def _reach(host: str, port: int) -> None:
+    until = time.monotonic() + _CONNECT
+    while True:
+        try:
+            with socket.create_connection((host, port), timeout=_CONNECT):
+                return
+        except OSError:  # it may be about to start
+            if time.monotonic() > until:
+                raise
+        time.sleep(_LOOK)
+
+
+def _distributed(purpose: str) -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise MissingExtraError("distributed", "dask", purpose) from error
+    return distributed
+
+
+@contextmanager
+def _settings_of_workers() -> Iterator[None]:
+    """Let workers that are started not log errors, which are raised here, and keep their environment to themselves."""
+    import dask
+
+    before = set(os.environ)
+    with dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical"}):
+        yield
+    for name in set(os.environ) - before:  # OMP_NUM_THREADS=1 and others
+        del os.environ[name]
+
+
+@contextmanager
+def _closing(resources: ExitStack) -> Iterator[None]:
+    """Close a cluster at the end, and log nothing of what it was doing then."""
+    try:
+        yield
+    finally:
+        before = logging.root.manager.disable
+        logging.disable()
+        try:
+            resources.close()
+        finally:
+            logging.disable(before)

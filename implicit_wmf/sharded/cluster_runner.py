@@ -8,23 +8,28 @@ are taken through these steps, and then through the one that is under way.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .._cluster import Call, Cluster, Shared
+from .._compiling import aligned_copy
 from ..config import WMFConfig
-from ..kernels.jit import aligned
+from ..errors import ClusterError
 from ..store import Store
-from .held import Checks, add_parts, go, verify_shards
+from .held import add_parts, go, machine, verify_shards
 from .placement import Held, Placement
 from .runner import Task
 from .scratch import Scratch
 from .sums import Arrays, Branch, total
-from .tasks import SOLVING, WEIGHING, Array, Scales, read_users
+from .tasks import SILENT, SOLVING, WEIGHING, Array, Scales, read_users
 
+_LOG = logging.getLogger(__name__)
+
+_FETCHED = 2  # sums that are added here: to add the last two there would take as long as to fetch both
 _SMALL = 1 << 16  # bytes of an array that goes along with a call
 
 
@@ -81,16 +86,23 @@ class ClusterRunner:
         return self._cluster.moved
 
     def verify(self) -> None:
-        """Let each worker verify its shards, and compare what they found with the store's checksums."""
+        """Let each worker verify its shards, and compare what they found with the store's checksums.
+
+        Raises
+        ------
+        InputError
+            If the store is damaged, or a worker cannot open it.
+        ClusterError
+            If a worker has another release of this library.
+        """
         self._placement.balance()
 
         def ask(held: Held) -> Call:
             return self._cluster.submit(verify_shards, held.opened.future, worker=held.worker)
 
-        def collect(calls: Sequence[Call]) -> Checks:
-            return [check for call in calls for check in self._cluster.fetch(call)]
-
-        checks = self._placement.everywhere(ask, collect)
+        found = self._placement.everywhere(ask, self._cluster.fetch_all)
+        _compare_machines({held.worker: there for held, (there, _) in zip(self._placement.held, found, strict=True)})
+        checks = [check for _, checks in found for check in checks]
         self._store.verify_shards(checks)
         self._placement.checks = checks
 
@@ -107,6 +119,9 @@ class ClusterRunner:
             old = [one for one, other in self._steps.items() if other.task in SOLVING and other.version == step.version]
             for one in old:
                 del self._steps[one]
+        if number is not None and task in SILENT:  # shards go through it before the next step, in one call
+            self._steps[number] = step
+            return ()
         sums = self._placement.everywhere(lambda held: self._go(held, step, number), self._add_up)
         self._settle()
         if number is not None:
@@ -165,16 +180,29 @@ class ClusterRunner:
     def _add_up(self, calls: Sequence[Call]) -> Arrays:
         """Add the parts of all shards: workers in pairs, then pairs of pairs, and what is left of the tree here."""
         cluster, level, merged = self._cluster, list(calls), list[Call]()
-        while len(level) > 1:
+        while len(level) > _FETCHED:
             pairs = zip(level[::2], level[1::2], strict=False)
             added = [cluster.submit(add_parts, left.future, right.future) for left, right in pairs]
             merged += added
             level = added + level[2 * len(added) :]
         cluster.wait([*calls, *merged])
-        branches = [Branch(first, size, tuple(map(_own, sums))) for first, size, sums in cluster.fetch(level[0], calls)]
+        fetched = [branch for branches in cluster.fetch_all(level, calls) for branch in branches]
+        branches = [Branch(first, size, tuple(map(aligned_copy, sums))) for first, size, sums in fetched]
         size = sum(array.nbytes for array in branches[0].sums)
         cluster.moved += size * (len(branches) + len(merged))
         return total(branches)
+
+
+def _compare_machines(machines: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse workers of another release, and tell of those that may round otherwise."""
+    ours = machine()
+    for worker, theirs in machines.items():
+        others = [f"{name} {theirs.get(name)} where this process has {ours[name]}" for name in ours]
+        differing = [text for name, text in zip(ours, others, strict=True) if theirs.get(name) != ours[name]]
+        if theirs["implicit_wmf"] != ours["implicit_wmf"]:
+            raise ClusterError(f"worker {worker} has {differing[0]}; install the same release everywhere")
+        if differing:
+            _LOG.warning("worker %s has %s: factors may differ in their last bits", worker, ", ".join(differing))
 
 
 def _sent(argument: Any) -> list[Any]:
@@ -183,10 +211,3 @@ def _sent(argument: Any) -> list[Any]:
         return [argument, False]
     large = argument.nbytes >= _SMALL
     return [Shared(argument, argument.nbytes) if large else argument, not argument.flags.writeable]
-
-
-def _own(array: Array) -> Array:
-    """Copy what came over the network to an address that vectors want."""
-    copy = aligned(array.shape, array.dtype)
-    copy[...] = array
-    return copy

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import tempfile
+import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
+from llvmlite.binding import get_host_cpu_name
 
 from .. import kernels
 from .._cluster import Lost, worker_folder, worker_threads
-from .._folders import lock_folder
+from .._compiling import aligned_copy, compiling_alone
 from ..config import WMFConfig
 from ..errors import InputError
 from ..store import Shard, Store
 from ..threads import single_threaded_blas, thread_limit
 from ..weightings import Floats
 from . import tasks
+from .freed_memory import keep_freed_memory
 from .scratch import Scratch
 from .sums import Branch, grow
 from .weights import CellNumbers, ShardWeights
-
-_COMPILED: set[tuple[str, str]] = set()  # tasks whose kernels this process has, by the factors' dtype
-
 
 Checks = list[dict[str, tuple[int, int]]]  # what Shard.verify returns, a shard each
 
@@ -54,7 +53,7 @@ class Step(NamedTuple):
 class HeldShards:
     """Consecutive shards of a store, the factors of their users, and what their cells weigh.
 
-    A copy, as Dask makes one where a worker retires, begins anew.
+    They do not go elsewhere: a copy, as Dask makes one where a worker retires, is `Moved`.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ class HeldShards:
         user_scale: Floats | None = None,
         item_scale: Floats | None = None,
     ) -> None:
-        self._recipe = piece, config, checks, user_scale, item_scale
+        keep_freed_memory(self)
         self._lock = threading.Lock()
         self._state = 0
         store = _open(piece)
@@ -99,8 +98,8 @@ class HeldShards:
             raise InputError(f"the store {piece.location} has changed since the fit began; prepare it again")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Begin anew elsewhere."""
-        return type(self), self._recipe
+        """Be nothing elsewhere."""
+        return Moved, ()
 
     def verify(self) -> Checks:
         """Return what `Shard.verify` finds, a shard each."""
@@ -145,7 +144,7 @@ class HeldShards:
         task = getattr(tasks, step.task)
         arguments = [_for_kernels(*one) for one in step.arguments]
         for shard in shards:
-            with _compiling_alone(step.task, self._config.dtype):
+            with compiling_alone(step.task, self._config.dtype):
                 sums = task(self._work(shard, step.version), *arguments)
             yield Branch(shard.number, 1, sums)
 
@@ -159,6 +158,18 @@ class HeldShards:
         return tasks.Work(shard, users, self._weights[shard.number], self._scales, self._config)
 
 
+class Moved:
+    """What has come of shards that Dask took to another worker: they are lost, to be opened where they are wanted."""
+
+    def verify(self) -> Checks:
+        """Raise `Lost`."""
+        raise Lost
+
+    def go(self, *_: Any) -> tuple[Branch, ...]:
+        """Raise `Lost`."""
+        raise Lost
+
+
 def open_shards(
     piece: Piece, config: WMFConfig, checks: Checks | None, user_scale: Floats | None, item_scale: Floats | None
 ) -> HeldShards:
@@ -166,12 +177,22 @@ def open_shards(
     return HeldShards(piece, config, checks, user_scale, item_scale)
 
 
-def verify_shards(held: HeldShards) -> Checks:
-    """Call `HeldShards.verify`."""
-    return held.verify()
+def verify_shards(held: HeldShards | Moved) -> tuple[dict[str, str], Checks]:
+    """Describe the machine, and call `HeldShards.verify`."""
+    return machine(), held.verify()
 
 
-def go(held: HeldShards, states: Sequence[int], missed: Sequence[Step], step: Step, number: int | None) -> Any:
+def machine() -> dict[str, str]:
+    """Name what bits depend on besides the data."""
+    return {
+        "implicit_wmf": version("implicit_wmf"),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "processor": get_host_cpu_name(),
+    }
+
+
+def go(held: HeldShards | Moved, states: Sequence[int], missed: Sequence[Step], step: Step, number: int | None) -> Any:
     """Call `HeldShards.go`."""
     before, then = states
     return held.go((before, then), [Step(*one) for one in missed], Step(*step), number)
@@ -184,7 +205,13 @@ def add_parts(left: Sequence[Branch], right: Sequence[Branch]) -> tuple[Branch, 
 
 
 def _open(piece: Piece) -> Store:
-    store = Store.open(piece.location, cache=worker_folder())
+    try:
+        store = Store.open(piece.location, cache=worker_folder())
+    except InputError as error:
+        raise InputError(
+            f"{error} for a worker on the machine {socket.gethostname()}; all workers must have the store where this "
+            f"process has it, as on shared storage or behind a URL"
+        ) from error
     if store.fingerprint != piece.fingerprint:
         raise InputError(f"the store {piece.location} is another one for a worker than it was when the fit began")
     return store
@@ -194,21 +221,5 @@ def _for_kernels(value: Any, is_read_only: bool) -> Any:
     """Give an array that came over the network the address that vectors want, and the type of what was sent."""
     if not isinstance(value, np.ndarray) or value.ndim == 0:
         return value
-    array = kernels.jit.aligned(value.shape, value.dtype)
-    array[...] = value
+    array = aligned_copy(value)
     return kernels.jit.read_only(array) if is_read_only else array
-
-
-@contextmanager
-def _compiling_alone(task: str, dtype: str) -> Iterator[None]:
-    """Let one process of this machine at a time do a task for the first time: it compiles, the others load."""
-    if (task, dtype) in _COMPILED:
-        yield
-        return
-    with ExitStack() as locks:
-        with suppress(OSError):  # without a lock each compiles for itself
-            folder = Path(tempfile.gettempdir()) / "implicit_wmf-compiling"
-            folder.mkdir(exist_ok=True)
-            lock_folder(folder, locks, wait=True)
-        yield
-    _COMPILED.add((task, dtype))

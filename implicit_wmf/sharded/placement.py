@@ -151,19 +151,21 @@ class Placement:
             self._homeless.append(held.shards)
         losses.update(shard for held in lost for shard in range(*held.shards))
         losses.update([-1] if not lost else ())  # what went was the sum of some
-        shard, times = losses.most_common(1)[0]
+        times = max(losses.values())
         if times >= _LOSSES:
-            self._give_up(shard, times)
+            self._give_up(sorted(shard for shard in losses if shard >= 0 and losses[shard] == times), times)
 
-    def _give_up(self, number: int, times: int) -> None:
-        if number < 0:
+    def _give_up(self, numbers: list[int], times: int) -> None:
+        if not numbers:
             raise ClusterError(f"parts of shards could not be added, {times} times; see the logs of the workers")
-        shard = self._store.shards[number]
-        users = f"users {shard.start} to {shard.stop - 1}"
+        shards = [self._store.shards[number] for number in numbers]
+        which = f"shard {numbers[0]}" if len(numbers) == 1 else f"one of shards {numbers[0]} to {numbers[-1]}"
+        users = f"users {shards[0].start} to {shards[-1].stop - 1}"
+        pairs = count(sum(shard.nnz for shard in shards), "pair")
         raise ClusterError(
-            f"{times} workers in a row were lost while they had shard {number} ({users}, {count(shard.nnz, 'pair')}); "
-            f"see their logs. If they ran out of memory, give them more, or prepare the store with more shards. A fit "
-            f"with a checkpoint goes on from it with resume=True (--resume)"
+            f"{times} workers in a row were lost while they had {which} ({users}, {pairs}); see their logs. If they "
+            f"ran out of memory, give them more, or prepare the store with more shards. A fit with a checkpoint goes "
+            f"on from it with resume=True (--resume)"
         )
 
 

@@ -215,3 +215,4 @@ def _run(work: Work, picked: Array, fill: Any) -> None:
 # What these leave behind is found again by those that follow: a shard that is taken elsewhere goes through them anew.
 WEIGHING = (weigh_users, weigh_items)
 SOLVING = (solve_users, turn_users)  # a version of the users' factors, which the first of them begins
+SILENT = (weigh_users, turn_users)  # these return nothing, and may wait until others are asked for something
