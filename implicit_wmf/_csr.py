@@ -16,8 +16,8 @@ def rows_of_cells(indptr: NDArray[Any]) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
 
 
-def kernel_cells(matrix: csr_array) -> Any:
-    """Return the places of the stored cells as kernels take them: kernels.cells.Cells."""
+def kernel_cells(matrix: csr_array | Any) -> Any:
+    """Return the places of the stored cells as kernels take them: kernels.cells.Cells; gives those back as well."""
     indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32, copy=False)
     return kernels.cells.Cells(kernels.jit.read_only(indptr), kernels.jit.read_only(indices))
 

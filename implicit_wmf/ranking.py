@@ -61,10 +61,10 @@ class Catalogue:
 def recommend(
     vectors: Array,
     catalogue: Catalogue,
-    seen: csr_array | None,
+    seen: csr_array | Any,
     *,
     N: int,
-    allowed: csr_array | None = None,
+    allowed: csr_array | Any = None,
     num_threads: int | None = None,
 ) -> tuple[Ids, Array]:
     """Rank a catalogue's items for each row of `vectors`; see :meth:`implicit_wmf.WMF.recommend`.
@@ -74,11 +74,11 @@ def recommend(
     vectors : (users, d) array
         Users' factors, C-ordered, of the dtype of the items'.
     catalogue : Catalogue
-    seen : (users, items) csr_array or None
+    seen : (users, items) csr_array, kernels.cells.Cells or None
         Items to leave out for each user; indices sorted.
     N : int
         Length of the lists.
-    allowed : (users, items) csr_array, optional
+    allowed : (users, items) csr_array or kernels.cells.Cells, optional
         The only items of each user, in place of the catalogue's; indices sorted, without duplicates.
     num_threads : int, optional
         By default every core.

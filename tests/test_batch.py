@@ -3,19 +3,16 @@
 import json
 import sys
 import zlib
-from datetime import date
 
 import numpy as np
 import pandas as pd
 import pytest
-from batch_jobs import contents, fitted, interrupt_after, names
+from batch_jobs import IDS, contents, fitted, interrupt_after, names
 from scipy import sparse
 
 from implicit_wmf import WMF, InputError, MissingExtraError, NotFittedError
 from implicit_wmf.batch import BatchSummary
 from implicit_wmf.factorizers import ObservedMF
-
-pytest.importorskip("pyarrow")
 
 
 @pytest.fixture(scope="module")
@@ -110,21 +107,6 @@ def test_not_fitted_and_no_pyarrow(model, tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"pip install 'implicit_wmf\[parquet\]'"):
         model.recommend_all(tmp_path / "lists")
     assert names(tmp_path) == []
-
-
-IDS = {
-    "positions": None,
-    "int": np.arange(7, 57)[::-1] * 10**15,
-    "unsigned": np.arange(50, dtype=np.uint64) + 2**63,
-    "float": np.arange(50) / 4 - 1,
-    "text": [f"ü{i}'\n\"" for i in range(50)],
-    "times": pd.date_range("2020-01-01", periods=50, freq="h"),
-    "zoned": pd.date_range("2020-01-01", periods=50, freq="h", tz="Europe/Paris"),
-    "dates": [date(2020, 1, 1 + i % 28) if i < 28 else date(2021, 1, 1 + i % 28) for i in range(50)],
-    "bytes": [f"{i}".encode() for i in range(50)],
-    "tuples": [(i, i + 1) for i in range(50)],
-    "arrow": pd.array([f"{i:03}" for i in range(50)], dtype="string[pyarrow]"),
-}
 
 
 @pytest.mark.parametrize("kind", IDS)

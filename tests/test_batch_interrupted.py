@@ -13,12 +13,10 @@ from batch_jobs import contents, fitted, interrupt_after, names
 from conftest import COMPILED
 from scipy import sparse
 
-from implicit_wmf import WMF, InputError, Interactions
+from implicit_wmf import WMF, InputError, Interactions, ranking
 from implicit_wmf._fingerprints import model_digest
 from implicit_wmf.batch import folder as folder_module
 from implicit_wmf.batch import users_done
-
-pytest.importorskip("pyarrow")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +78,7 @@ def test_a_job_killed_before_the_renaming_only_renames(model, tmp_path, monkeypa
         model.recommend_all(tmp_path / "again", 5, part_users=7)
     monkeypatch.undo()
     assert (tmp_path / ".again.partial" / "_summary.json").exists()
-    monkeypatch.setattr(WMF, "recommend", lambda *_, **__: pytest.fail("worked in vain"))
+    monkeypatch.setattr(ranking, "recommend", lambda *_, **__: pytest.fail("worked in vain"))
     assert model.recommend_all(tmp_path / "again", 5, part_users=7).resumed_users == 50
     assert contents(tmp_path / "again") == contents(tmp_path / "whole")
 
@@ -163,7 +161,7 @@ def test_a_finished_result_is_replaced_only_by_a_whole_one(model, tmp_path, monk
 
 
 def test_foreign_things_are_left_alone(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(WMF, "recommend", lambda *_, **__: pytest.fail("worked in vain"))
+    monkeypatch.setattr(ranking, "recommend", lambda *_, **__: pytest.fail("worked in vain"))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("cat")
     (tmp_path / "file").write_text("text")
@@ -238,11 +236,19 @@ def test_two_jobs_on_one_result(model, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_keeps_what_is_done(model, tmp_path, monkeypatch):
-    interrupt_after(monkeypatch, 2, OSError(28, "No space left on device"))
+    write, left = folder_module.write_bytes, iter(range(2))
+
+    def write_some(*arguments):
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
+        write(*arguments)
+
+    monkeypatch.setattr(folder_module, "write_bytes", write_some)
     with pytest.raises(
         InputError, match=r"cannot write to .*\.lists\.partial \(No space left on device\); what is done"
     ):
         model.recommend_all(tmp_path / "lists", part_users=7)
+    monkeypatch.undo()
     assert model.recommend_all(tmp_path / "lists", part_users=7).resumed_users == 14
 
 

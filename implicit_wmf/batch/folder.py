@@ -12,7 +12,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -128,22 +128,24 @@ class PartFolder:
     def add(self, name: str, content: Any, record: Record) -> None:
         """Write a part through to the disk, and then that it is done."""
         temporary = self._folder / f".{name.removesuffix('.parquet')}.tmp"
-        write_bytes(temporary, content)
-        os.replace(temporary, self._folder / name)
         record = record | {"bytes": len(content), "crc32": zlib.crc32(content)}
-        self._append({"part": name} | record)
+        with _writing_to(self._folder):
+            write_bytes(temporary, content)
+            os.replace(temporary, self._folder / name)
+            self._append({"part": name} | record)
         self.records[name] = record
 
     def publish(self, summary: dict[str, Any]) -> None:
         """Put the folder in its place; the result that is there is replaced."""
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION} | summary
-        write_bytes(self._folder / SUMMARY, json.dumps(manifest, indent=1).encode())
-        if check_target(self._target).exists():
-            replace_folder(self._folder, self._target)
-        else:
-            self._folder.rename(self._target)
-        # Only now: without it a job killed before the renaming would begin anew.
-        (self._target / _JOURNAL).unlink()
+        with _writing_to(self._folder):
+            write_bytes(self._folder / SUMMARY, json.dumps(manifest, indent=1).encode())
+            if check_target(self._target).exists():
+                replace_folder(self._folder, self._target)
+            else:
+                self._folder.rename(self._target)
+            # Only now: without it a job killed before the renaming would begin anew.
+            (self._target / _JOURNAL).unlink()
 
 
 @contextmanager
@@ -166,14 +168,22 @@ def working_folder(target: Path, question: Question, *, restart: bool) -> Iterat
         another question.
     """
     folder = partial_folder(target)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / _JOURNAL, os.O_RDWR | os.O_CREAT, 0o666)
-        with os.fdopen(descriptor, "r+b", buffering=0) as journal:
+    with ExitStack() as opened:
+        with _writing_to(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder / _JOURNAL, os.O_RDWR | os.O_CREAT, 0o666)
+            journal = opened.enter_context(os.fdopen(descriptor, "r+b", buffering=0))
             _lock(descriptor, folder)
             parts = PartFolder(target, folder, journal)
             parts.take_up(question, restart)
-            yield parts
+        yield parts
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Say what cannot be written; not around other work, whose errors of connections look like those of files."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"cannot write to {folder} ({error.strerror}); what is done stays there. Mend that and ask the same again"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .._asked import check_cells, check_positions, list_length
+from .._asked import check_cells, check_positions, choose, list_length
 from .._bars import Bar
+from .._cluster import Cluster
 from .._fingerprints import choice_digest, model_digest
 from .._ids import plain
 from ..errors import InputError
@@ -22,7 +24,9 @@ from ..persistence import SavedModel
 from ..pinning import pinned
 from ..recommending import Recommending
 from .folder import PartFolder, check_target, working_folder
-from .list_parts import ListParts
+from .id_columns import column_digest, copy_ids, id_column
+from .list_parts import ListParts, MadePart, Part
+from .on_cluster import make_on_cluster
 
 # Numbers of users' factors and lists that a part holds: some 57,000 users at d = 64 and N = 10, a few seconds' work.
 _PART_NUMBERS = 1 << 22
@@ -70,6 +74,7 @@ class BatchRecommending(Recommending):
         part_users: int | None = None,
         restart: bool = False,
         progress: bool | None = None,
+        client: Any = None,
     ) -> BatchSummary:
         """Write the N items of highest predicted preference for each user, as a folder of Parquet files.
 
@@ -94,6 +99,10 @@ class BatchRecommending(Recommending):
             Discard what an interrupted job has left, also one of another question.
         progress : bool, optional
             Show a bar on stderr; by default if that is a terminal.
+        client : distributed.Client, optional
+            Make the lists on the workers of this Dask cluster, which are sent what they need; the files are written
+            here, and are the same (with the same pyarrow there). A job that was begun with a client may be finished
+            without one, and the other way round.
 
         Returns
         -------
@@ -107,7 +116,10 @@ class BatchRecommending(Recommending):
             this function, another process is at work on it, or an interrupted job of another question (another model,
             other users or settings) is there; names what differs.
         MissingExtraError
-            Without pyarrow.
+            Without pyarrow, or with a client without dask.
+        ClusterError
+            If the scheduler is gone, no worker comes, or workers are lost over the same users again and again. Parts
+            that are done stay; the same question goes on after them.
 
         Notes
         -----
@@ -115,6 +127,7 @@ class BatchRecommending(Recommending):
         ``_summary.json``, which readers of Parquet folders leave out: ``pandas.read_parquet(path)`` gives one table.
         """
         began = time.perf_counter()
+        cluster = None if client is None else Cluster(client)
         truth("filter_already_liked_items", filter_already_liked_items)
         state = self._state()
         target = check_target(path)
@@ -122,19 +135,18 @@ class BatchRecommending(Recommending):
         rows = _rows(state, users)
         size = _part_size(part_users, length, state)
         shape = (rows.size, len(state.item_factors))
-        job = _Job(
-            self, rows, length, size, bool(filter_already_liked_items), _checked("filter_items", filter_items, shape),
-            _checked("items", items, shape),
-        )  # fmt: skip
         data = state.interactions
-        tables = ListParts(data.users if users is None else data.users.take(rows), data.items)
-        question = job.question(*tables.digest())
+        job = _Job(
+            self, rows, id_column("users", data.users if users is None else data.users.take(rows)),
+            id_column("items", data.items), length, size, bool(filter_already_liked_items),
+            _checked("filter_items", filter_items, shape), _checked("items", items, shape),
+        )  # fmt: skip
+        question = job.question()
         with working_folder(target, question, restart=restart) as folder:
             resumed = sum(record["users"] for record in folder.records.values())
             disable = None if progress is None else not progress
             with Bar(total=rows.size, initial=resumed, disable=disable, desc="recommend", unit="user") as bar:
-                for done in job.write_missing(folder, tables):
-                    bar.update(done)
+                job.write_missing(folder, cluster, bar.update)
             return job.publish(folder, question, resumed, began)
 
 
@@ -144,19 +156,21 @@ class _Job:
 
     model: Recommending
     rows: Rows
+    user_ids: Any  # Arrow columns: of these users, and of all items
+    item_ids: Any
     N: int
     part_users: int
     filter_already_liked_items: bool
     filter_items: Any
     items: Any
 
-    def question(self, users: str, items: str) -> dict[str, Any]:
-        """All that the result depends on, as JSON; `users` and `items` stand for their ids."""
+    def question(self) -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
         state = self.model._state()
         return {
-            "model": model_digest(type(self.model).__name__, state, items),
+            "model": model_digest(type(self.model).__name__, state, column_digest(self.item_ids)),
             "users": self.rows.size,
-            "user ids": users,
+            "user ids": column_digest(self.user_ids),
             "N": self.N,
             "filter_already_liked_items": self.filter_already_liked_items,
             "filter_items": choice_digest(self.filter_items),
@@ -169,34 +183,39 @@ class _Job:
         for number, start in enumerate(range(0, max(self.rows.size, 1), self.part_users)):
             yield f"part-{number:05}.parquet", start
 
-    def write_missing(self, folder: PartFolder, tables: ListParts) -> Iterator[int]:
-        """Write the parts that are not there; gives the number of users of each."""
-        count = len(self.model._state().item_factors)
-        covered = _covered(folder, count)
-        for name, start in self._parts():
-            if name in folder.records:
-                continue
-            ids, scores = self._rank(start, min(self.N, count))
-            listed = np.zeros(count, dtype=bool)
-            listed[ids[ids >= 0]] = True
-            lengths = np.count_nonzero(ids >= 0, axis=1)
-            record = {
-                "users": len(ids),
-                "short_users": int((lengths < self.N).sum()),
-                "recommendations": int(lengths.sum()),
-                "new_items": np.flatnonzero(listed & ~covered).tolist(),
-            }
-            folder.add(name, tables.encode(start, ids, scores), record)
-            covered |= listed
-            yield len(ids)
+    def write_missing(self, folder: PartFolder, cluster: Cluster | None, tell: Callable[[int], object]) -> None:
+        """Write the parts that are not there, made by a cluster if there is one; tells the number of users of each."""
+        covered = _covered(folder, len(self.model._state().item_factors))
+        missing = [(name, start) for name, start in self._parts() if name not in folder.records]
+        with closing(self._made([start for _, start in missing], cluster)) as made:
+            for (name, _), part in zip(missing, made, strict=True):
+                new = part.items[~covered[part.items]]
+                folder.add(name, part.content, part.record | {"new_items": new.tolist()})
+                covered[part.items] = True
+                tell(part.record["users"])
 
-    def _rank(self, start: int, length: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    def _made(self, starts: list[int], cluster: Cluster | None) -> Generator[MadePart, None, None]:
+        lists = self._lists()
+        if cluster is None:
+            return (lists.make(self._part(start)) for start in starts)
+        return make_on_cluster(cluster, lists, starts, self._part)
+
+    def _lists(self) -> ListParts:
+        """Gather what is the same for all parts."""
+        _, vectors = self.model._scoring_factors(self.rows[:0])
+        items, filter_items = (None if sparse.issparse(one) else one for one in (self.items, self.filter_items))
+        candidates = choose((0, len(vectors)), None, items, filter_items).candidates
+        return ListParts(vectors, candidates, self.item_ids, self.N, self.model._threads())
+
+    def _part(self, start: int) -> Part:
+        """Gather what is known of the users of a part."""
         part = slice(start, start + self.part_users)
-        chosen = {
-            name: value[part] if sparse.issparse(value) else value
-            for name, value in (("filter_items", self.filter_items), ("items", self.items))
-        }
-        return self.model.recommend(self.rows[part], length, self.filter_already_liked_items, **chosen)
+        rows = self.rows[part]
+        vectors, items = self.model._scoring_factors(rows)
+        seen = self.model._liked(rows) if self.filter_already_liked_items else None
+        own, denied = (one[part] if sparse.issparse(one) else one for one in (self.items, self.filter_items))
+        choice = choose((rows.size, len(items)), seen, own, denied)
+        return Part.of(copy_ids(self.user_ids, start, start + rows.size), vectors, choice.seen, choice.own)
 
     def publish(self, folder: PartFolder, question: dict[str, Any], resumed: int, began: float) -> BatchSummary:
         """Put the result in its place, with a summary that is the same however often the job was interrupted."""
