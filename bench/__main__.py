@@ -1,4 +1,4 @@
-"""The command line: ``speed``, ``quality`` and ``out-of-core`` measure, the others look for what is wrong."""
+"""The command line: ``speed``, ``quality``, ``out-of-core`` and ``scaling`` measure, the others look for faults."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ from .out_of_core.report import render_out_of_core
 from .quality.command import add_quality, run_quality
 from .quality.report import render_quality
 from .records import read_json
+from .scaling.command import add_scaling, run_scaling
+from .scaling.report import render_scaling
 from .selfcheck import EXACT_PEERS
 from .speed.command import add_speed, run_speed
 from .speed.report import render_speed
 
-RENDERERS = {"speed": render_speed, "quality": render_quality, "out-of-core": render_out_of_core}
+RENDERERS = {
+    "speed": render_speed,
+    "quality": render_quality,
+    "out-of-core": render_out_of_core,
+    "scaling": render_scaling,
+}
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
@@ -67,6 +74,12 @@ def make_parser() -> argparse.ArgumentParser:
             add_out_of_core,
             run_out_of_core,
             "seconds and memory of prepare and of fits on a store; writes RESULTS-out-of-core.md",
+        ),
+        (
+            "scaling",
+            add_scaling,
+            run_scaling,
+            "seconds and bytes of an epoch by Dask workers, and by Spark; writes RESULTS-scaling.md",
         ),
         ("report", _add_report, _report, "make a report again from its JSON record"),
         ("selfcheck", add_threads, _selfcheck, "whether all contestants are given the same problem"),

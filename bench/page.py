@@ -9,7 +9,14 @@ from typing import Any
 
 from . import plots
 
-REPORTS = ("RESULTS.md", "RESULTS-speed.md", "RESULTS-speed-small.md", "RESULTS-lists.md", "RESULTS-out-of-core.md")
+REPORTS = (
+    "RESULTS.md",
+    "RESULTS-speed.md",
+    "RESULTS-speed-small.md",
+    "RESULTS-lists.md",
+    "RESULTS-out-of-core.md",
+    "RESULTS-scaling.md",
+)
 
 
 class Page:

@@ -28,6 +28,8 @@ PACKAGES = (
     "threadpoolctl",
     "duckdb",
     "pyarrow",
+    "dask",
+    "distributed",
     "implicit",
     "irspack",
     "cmfrec",

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import secrets
-import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -24,6 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 _LOOK = 0.5  # seconds between looks at who is still there
 _PATIENCE = "5 minutes"  # to wait for workers where Dask's configuration has no implicit-wmf.wait-for-workers
+_PAUSE = 30.0  # seconds that a worker may be paused, as Dask does for memory, until it is held to be gone
 _GONE = ("cancelled", "lost")
 _CONNECT = 10  # seconds to reach the scheduler at an address
 
@@ -75,7 +74,7 @@ class Cluster:
     """
 
     def __init__(self, client: Any) -> None:
-        self._dask = distributed = _distributed("client")
+        self._dask = distributed = import_distributed("client")
         self._client: Any = client
         if not isinstance(client, distributed.Client):
             raise InputError(f"client must be a distributed.Client, got {type(client).__name__}")
@@ -84,6 +83,7 @@ class Cluster:
         if client.status not in ("running", "connecting"):
             raise InputError(f"client is {client.status}; make a new Client of the cluster")
         self._address = str(self._client.scheduler.address)
+        self._paused: dict[str, float] = {}  # since when
         self._name = secrets.token_hex(4)  # sets the calls apart from those of other fits
         self._numbers = itertools.count()
         self.moved = 0
@@ -101,8 +101,8 @@ class Cluster:
         while not (there := self._ask_workers()):
             if time.monotonic() > until:
                 raise ClusterError(
-                    f"the cluster {self._address} has had no worker for {patience:g} s; start some, or raise "
-                    f"implicit-wmf.wait-for-workers in Dask's configuration. {_RESUME}"
+                    f"the cluster {self._address} has had no worker for {patience:g} s{self._named_paused()}; start "
+                    f"some, or raise implicit-wmf.wait-for-workers in Dask's configuration. {_RESUME}"
                 )
             time.sleep(_LOOK)
         return there
@@ -184,6 +184,17 @@ class Cluster:
         if calls and self._client.status == "running":
             self._client.cancel([call.future for call in calls], force=True)
 
+    def why_gone(self, worker: str) -> str:
+        """Word what became of a worker whose calls were lost."""
+        if worker in self._paused:
+            return "is paused by Dask, for its limit of memory"
+        return "has lost what it had" if worker in self._ask_workers() else "is gone"
+
+    def _named_paused(self) -> str:
+        if not self._paused:
+            return ""
+        return f" but {', '.join(self._paused)}, paused by Dask for its limit of memory (dask worker --memory-limit)"
+
     def _patience(self) -> float:
         import dask
 
@@ -191,12 +202,17 @@ class Cluster:
         return float(dask.utils.parse_timedelta(given, default="seconds"))
 
     def _ask_workers(self) -> dict[str, int]:
+        """Return the threads of each worker that begins what it is sent, or will soon."""
         self._check_scheduler()
         try:
             with self._telling_loss():
-                return dict(sorted(self._client.nthreads().items()))
+                there = dict(sorted(self._client.nthreads().items()))
+                running = self._client.sync(self._client.scheduler.ncores_running)
         except Lost:
             return {}
+        now = time.monotonic()
+        self._paused = {worker: self._paused.get(worker, now) for worker in there.keys() - running.keys()}
+        return {worker: there[worker] for worker in there if now - self._paused.get(worker, now) < _PAUSE}
 
     def _resolve(self, value: Any) -> Any:
         if isinstance(value, Shared):
@@ -294,118 +310,10 @@ def worker_folder() -> Path:
     return Path(get_worker().local_directory)
 
 
-@contextmanager
-def client_of(address: str) -> Iterator[Any]:
-    """Connect to the scheduler at an address, as Dask is configured; gives a distributed.Client.
-
-    Raises
-    ------
-    InputError
-        If none is found there within seconds.
-    MissingExtraError
-    """
-    distributed = _distributed("A cluster")
-    try:
-        _check_address(distributed, address)
-        client = distributed.Client(address, set_as_default=False)
-    except Exception as error:
-        raise InputError(
-            f"there is no scheduler of Dask to be reached at {address!r} ({error}); give the address that it tells "
-            f"when it starts, as tcp://host:8786, and see that it runs and that no firewall is between"
-        ) from error
-    with ExitStack() as resources, _closing(resources):
-        yield resources.enter_context(client)
-
-
-@contextmanager
-def local_client(workers: int, threads: int) -> Iterator[Any]:
-    """Start processes on this machine that are workers; gives a distributed.Client.
-
-    They have no limit of memory: Dask would count the pages of files that they map, which the system takes back when it
-    needs to, and halt workers for them.
-
-    Parameters
-    ----------
-    workers : int
-    threads : int
-        Of each.
-
-    Raises
-    ------
-    ClusterError
-        If they cannot be started.
-    MissingExtraError
-    """
-    distributed = _distributed("A cluster")
-    with ExitStack() as resources:
-        try:
-            with _settings_of_workers():
-                cluster = distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=threads, processes=True, memory_limit=None,
-                    dashboard_address=None, scheduler_kwargs={"dashboard_address": ":0"}, silence_logs=logging.ERROR,
-                )  # fmt: skip
-                resources.enter_context(cluster)
-                client = distributed.Client(cluster, direct_to_workers=True, set_as_default=False)
-                resources.enter_context(client)
-        except Exception as error:
-            raise ClusterError(
-                f"workers could not be started on this machine, {workers} of them ({error}); ask for fewer"
-            ) from error
-        with _closing(resources):
-            yield client
-
-
-def _check_address(distributed: Any, address: str) -> None:
-    """Raise ValueError or OSError where a client would take long to end, or to find that nobody answers."""
-    host, port = distributed.comm.get_address_host_port(address)
-    if address.startswith("tls://"):
-        if distributed.Security().get_connection_args("client")["ssl_context"] is None:
-            raise ValueError("Dask's configuration has no certificates for it: distributed.comm.tls")
-    elif "://" not in address or address.startswith("tcp://"):
-        _reach(host, port)
-
-
-def _reach(host: str, port: int) -> None:
-    until = time.monotonic() + _CONNECT
-    while True:
-        try:
-            with socket.create_connection((host, port), timeout=_CONNECT):
-                return
-        except OSError:  # it may be about to start
-            if time.monotonic() > until:
-                raise
-        time.sleep(_LOOK)
-
-
-def _distributed(purpose: str) -> Any:
+def import_distributed(purpose: str) -> Any:
+    """Import Dask, or raise MissingExtraError."""
     try:
         import distributed
     except ImportError as error:
         raise MissingExtraError("distributed", "dask", purpose) from error
     return distributed
-
-
-@contextmanager
-def _settings_of_workers() -> Iterator[None]:
-    """Let workers that are started not log errors, which are raised here, and keep their environment to themselves."""
-    import dask
-
-    before = set(os.environ)
-    with dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical"}):
-        yield
-    for name in set(os.environ) - before:  # OMP_NUM_THREADS=1 and others
-        del os.environ[name]
-
-
-@contextmanager
-def _closing(resources: ExitStack) -> Iterator[None]:
-    """Close a cluster at the end, and log nothing of what it was doing then."""
-    try:
-        yield
-    finally:
-        before = logging.root.manager.disable
-        logging.disable()
-        try:
-            resources.close()
-        finally:
-            logging.disable(before)

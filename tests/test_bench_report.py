@@ -215,7 +215,8 @@ def test_reports_link_each_other_whatever_the_folder_holds(tmp_path):
     page.see_also()
     assert page.markdown == (
         "Other reports: [RESULTS-speed.md](RESULTS-speed.md), [RESULTS-speed-small.md](RESULTS-speed-small.md), "
-        "[RESULTS-lists.md](RESULTS-lists.md), [RESULTS-out-of-core.md](RESULTS-out-of-core.md).\n\n"
+        "[RESULTS-lists.md](RESULTS-lists.md), [RESULTS-out-of-core.md](RESULTS-out-of-core.md), "
+        "[RESULTS-scaling.md](RESULTS-scaling.md).\n\n"
     )
     other = Page(tmp_path / "mine.md")
     other.see_also()
@@ -316,6 +317,6 @@ def test_a_record_is_rendered_again_by_command(tmp_path):
     main(["report", str(tmp_path / "r.json"), "--output", str(tmp_path / "x" / "y.md")])
     assert (tmp_path / "x" / "y.md").exists()
     write_json(tmp_path / "other.json", {"benchmark": "other"})
-    message = r"^bench: .*other\.json is not a record of python -m bench speed or quality or out-of-core$"
+    message = r"^bench: .*other\.json is not a record of python -m bench speed or quality or out-of-core or scaling$"
     with pytest.raises(SystemExit, match=message):
         main(["report", str(tmp_path / "other.json")])

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from batch_jobs import interrupt_after
 from conftest import FIT
 
 from implicit_wmf import WMF
+from implicit_wmf._signals import Terminated
 
 
 def test_similar_and_explain(run, purchases):
@@ -117,18 +119,10 @@ def test_recommend_in_parts_whatever_dots_the_name_of_the_folder_has(run, purcha
 
 
 def test_recommend_in_parts_says_how_far_it_was_and_goes_on(run, purchases, monkeypatch):
-    recommend, calls = WMF.recommend, []
-
-    def interrupt_third_part(model, *arguments, **options):
-        calls.append(None)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return recommend(model, *arguments, **options)
-
     run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2)
     run("recommend", "m", "-o", "lists.csv")
     monkeypatch.setattr("implicit_wmf.batch.jobs._PART_NUMBERS", 12 * 8)  # 8 users a part
-    monkeypatch.setattr(WMF, "recommend", interrupt_third_part)
+    interrupt_after(monkeypatch, 2)
     code, out, err = run("recommend", "m", "-o", "lists")
     message = "interrupted; 16 of 40 users are done, and the same command goes on from there\n"
     assert (code, out, err) == (130, "", message)
@@ -138,16 +132,19 @@ def test_recommend_in_parts_says_how_far_it_was_and_goes_on(run, purchases, monk
     assert (code, "\n16 users of them had been done by an interrupted run\n" in out) == (0, True)
     expected = pd.read_csv("lists.csv", dtype={"item": str})
     pd.testing.assert_frame_equal(pd.read_parquet("lists"), expected, check_dtype=False)
-    calls.clear()
+    interrupt_after(monkeypatch, 2)
     assert run("recommend", "m", "-o", "lists")[0] == 130
     code, out, _ = run("recommend", "m", "-o", "lists", "-n", 9, "--restart")
     assert (code, "wrote 360 recommendations" in out, "interrupted" in out) == (0, True, False)
 
 
-def test_recommend_interrupted_before_the_first_part(run, purchases, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "code", "word"), [(KeyboardInterrupt, 130, "interrupted"), (Terminated, 143, "terminated")]
+)
+def test_recommend_ended_before_the_first_part(run, purchases, monkeypatch, error, code, word):
     def interrupt(*_, **__):
-        raise KeyboardInterrupt
+        raise error
 
     run("fit", "purchases.csv", *FIT, "-o", "m", "--factors", 2)
-    monkeypatch.setattr("implicit_wmf.batch.jobs.ListParts", interrupt)
-    assert run("recommend", "m", "-o", "lists") == (130, "", "interrupted\n")
+    monkeypatch.setattr("implicit_wmf.batch.jobs.working_folder", interrupt)
+    assert run("recommend", "m", "-o", "lists") == (code, "", f"{word}\n")

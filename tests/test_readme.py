@@ -89,3 +89,13 @@ def test_the_tour_of_large_data_runs(tmp_path, monkeypatch):
     assert len(names["store"].shards) == 4
     assert names["model"].interactions.nnz == names["prepared"].pairs
     assert names["ids"].shape == (3, 5)
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+def test_the_tour_of_clusters_runs(tmp_path, monkeypatch):
+    pytest.importorskip("duckdb")
+    pytest.importorskip("distributed")
+    monkeypatch.chdir(tmp_path)
+    names = run_page("cluster.md")
+    assert names["cluster"].status.name == "closed"
+    assert names["summary"].users == len(names["alone"].user_factors) == len(names["model"].user_factors)

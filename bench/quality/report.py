@@ -9,7 +9,8 @@ from statistics import mean
 from ..objective import Objective
 from ..page import Page, spread
 from ..plots import Points
-from ..records import Record, versions
+from ..records import Record, read_json, versions
+from ..scaling.report import spark_section
 from .data import NCF
 
 OURS = "ours auto"
@@ -45,7 +46,17 @@ def render_quality(record: Record, path: Path) -> None:
         _race(page, d, names, contestants, strengths)
     if races:
         _about_races(page, record)
+    _spark(page)
     page.save()
+
+
+def _spark(page: Page) -> None:
+    """Add the comparison with Spark of ``python -m bench scaling``, if its record is beside this one."""
+    scaling = page.path.with_name("RESULTS-scaling.json")
+    if page.path.name == "RESULTS.md" and scaling.exists():
+        record = read_json(scaling)
+        if "spark" in record:
+            spark_section(page, record["spark"])
 
 
 def _by_contestant(record: Record) -> dict[tuple[int, str], list[Record]]:

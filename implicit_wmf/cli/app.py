@@ -9,28 +9,35 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from ..errors import InputError, MissingExtraError
+from .._signals import TERMINATED, Terminated
+from ..errors import ClusterError, InputError, MissingExtraError
+
+
+def how_ended(error: KeyboardInterrupt | Terminated) -> tuple[str, int]:
+    """Tell what ended a command, in a word, and the exit code for it."""
+    return ("terminated", TERMINATED) if isinstance(error, Terminated) else ("interrupted", 130)
 
 
 class _Commands(TyperGroup):
-    """Commands that say so when Ctrl-C ends them; Typer alone would be silent."""
+    """Commands that say so when Ctrl-C or SIGTERM ends them; Typer alone would be silent."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(130) from None
+        except (KeyboardInterrupt, Terminated) as error:
+            how, code = how_ended(error)
+            typer.echo(how, err=True)
+            raise typer.Exit(code) from None
 
 
 app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def main() -> None:
-    """Run the command line: exit code 1 and one line on stderr for a mistake of the user's, 130 after Ctrl-C."""
+    """Run the command line: exit code 1 and one line on stderr for what the user can mend, 130 after Ctrl-C."""
     try:
         app()
-    except (InputError, MissingExtraError, OSError, MemoryError) as error:
+    except (InputError, ClusterError, MissingExtraError, OSError, MemoryError) as error:
         reason = "not enough memory" if isinstance(error, MemoryError) else error
         typer.echo(f"error: {reason}", err=True)
         sys.exit(1)

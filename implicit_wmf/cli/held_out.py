@@ -27,7 +27,7 @@ class Source:
     `part` is what is held out, "test" or "validation"; the options have it in their names.
     """
 
-    path: Path
+    path: Path | str  # a URL is that of a store, which has nothing to split
     columns: Columns
     part: str
     table: Path | None  # of held-out interactions
@@ -96,8 +96,8 @@ def tell_validation(train: Interactions, held_out: Interactions, metric: str, co
     typer.echo(f"validates on {count(judge.users.size, 'user')}: {count(judge.pairs, 'new pair')}")
 
 
-def _is_matrix(path: Path) -> bool:
-    return path.suffix.lower() == MATRIX
+def _is_matrix(path: Path | str) -> bool:
+    return Path(path).suffix.lower() == MATRIX
 
 
 def read_held_out(path: Path, columns: Columns, train: Interactions) -> Interactions:

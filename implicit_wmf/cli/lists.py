@@ -17,8 +17,9 @@ from ..model import WMF
 from ..store import is_store
 from ..tables import READABLE, check_writable, read_ids, write_table
 from .app import app
+from .clusters import ClusterOptions
 from .demo import run_demo
-from .options import Model, Number, Quiet, refuse_given
+from .options import Model, Number, Quiet, path_or_url, refuse_given, with_groups
 from .parts import write_parts
 from .preparing import store_info
 from .wording import summary
@@ -35,6 +36,7 @@ def demo(
 
 
 @app.command()
+@with_groups
 def recommend(
     ctx: typer.Context,
     model_folder: Model,
@@ -61,25 +63,31 @@ def recommend(
     restart: Annotated[
         bool, typer.Option("--restart", help="Discard the parts of an interrupted run in place of going on with them.")
     ] = False,
+    *,
+    where: ClusterOptions,
     quiet: Quiet = False,
 ) -> None:
     """Write the n best items of each user: columns user, item, rank, score.
 
     A table is made in memory and written at once. For many users name a folder: its parts are written one after
-    another, and if that is interrupted the same command goes on where it was.
+    another, and if that is interrupted the same command goes on where it was. On a cluster its workers rank, and the
+    parts are written here.
     """
+    where.check()
     target, parts = Path(output), not output.lower().endswith(READABLE)  # a Path would forget a slash at the end
     if parts:
         check_target(target)
     else:
-        refuse_given(ctx, ("restart",), f"on {target.name}, which is written at once")
+        only_parts = ("restart", *ClusterOptions._fields)
+        refuse_given(ctx, only_parts, f"on {target.name}, which is made at once, and not on a folder of parts")
         check_writable(target)
     model = WMF.load(model_folder)
     chosen = None if users is None else _chosen_users(users, user, model, skip_unknown)
     if parts:
         write_parts(
-            model, target, n, users=chosen, filter_already_liked_items=not include_known, restart=restart, quiet=quiet
-        )
+            model, target, n, where,
+            users=chosen, filter_already_liked_items=not include_known, restart=restart, quiet=quiet,
+        )  # fmt: skip
         return
     frame = model.recommend_frame(chosen, n, filter_already_liked_items=not include_known)
     write_table(frame, target)
@@ -145,11 +153,14 @@ def explain(
 
 @app.command()
 def info(
-    model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model or a store.")],
+    model_folder: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Folder of a saved model or a store, or the URL of a store.")
+    ],
 ) -> None:
     """Show what a saved model was fitted on, how, and what its loss came to; or what a store holds."""
-    if is_store(model_folder):
-        typer.echo(store_info(model_folder))
+    place = path_or_url(model_folder)
+    if not isinstance(place, Path) or is_store(place):
+        typer.echo(store_info(place))
         return
     model = WMF.load(model_folder)
     config = model.config

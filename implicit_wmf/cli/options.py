@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, get_type_hints
+from typing import Annotated, Any, TypedDict, get_type_hints, is_typeddict
 
 import typer
 
@@ -15,14 +15,12 @@ from .._config_file import read_config
 from ..config import WMFConfig
 from ..errors import InputError
 from ..parameters import number, or_none
+from ..store.format import is_url
 from .wording import option
 
 Input = Annotated[
     Path,
-    typer.Argument(
-        metavar="INPUT",
-        help="Interactions: a table (.csv, .tsv, .parquet), a scipy matrix (.npz), or for fit a store (see prepare).",
-    ),
+    typer.Argument(metavar="INPUT", help="Interactions: a table (.csv, .tsv, .parquet), or a scipy matrix (.npz)."),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
 Timestamp = Annotated[
@@ -35,7 +33,7 @@ Split = Annotated[
 ]
 HeldOutTable = Annotated[Path | None, typer.Option(help="Table of held-out interactions; by default INPUT is split.")]
 Number = Annotated[int, typer.Option("--n", "-n", min=1, help="Length of the lists.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 class Columns(TypedDict):
@@ -46,20 +44,47 @@ class Columns(TypedDict):
     value: Annotated[str | None, typer.Option(help="Column of counts; without it every line counts 1.")]
 
 
-def with_config(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Columns`, one for each hyper-parameter, and --config for a file of these.
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of its arguments that are groups of them: TypedDicts and NamedTuples.
 
-    It receives them as its arguments `columns` and `config`, and, if it has an argument `given`, the names of the
-    hyper-parameters that were given by options or by the file. It must have the argument `ctx`.
+    It receives these made of the options' values.
     """
     own = inspect.signature(command, eval_str=True).parameters
-    made = {"columns": _column_options(), "config": [], "given": []}
-    keywords = [one for p in own.values() for one in made.get(p.name, [_keyword(p.name, p.annotation, p.default)])]
-    signature = inspect.Signature([*keywords, _file_option(), *_config_options()])
+    groups = {one.name: one.annotation for one in own.values() if _is_group(one.annotation)}
+    options = {name: _group_options(group) for name, group in groups.items()}
+    keywords = [one for p in own.values() for one in options.get(p.name, [_keyword(p.name, p.annotation, p.default)])]
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
-        columns = {name: arguments.pop(name) for name in Columns.__annotations__}
+        for name, group in groups.items():
+            arguments[name] = group(**{one.name: arguments.pop(one.name) for one in options[name]})
+        command(**arguments)
+
+    return _with_signature(run, keywords)
+
+
+def _is_group(annotation: Any) -> bool:
+    return is_typeddict(annotation) or hasattr(annotation, "_fields")
+
+
+def _group_options(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    defaults = getattr(group, "_field_defaults", {})
+    return [_keyword(name, annotation, defaults.get(name)) for name, annotation in hints.items()]
+
+
+def with_config(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command those of `with_groups`, one for each hyper-parameter, and --config for a file of these.
+
+    It receives the hyper-parameters as its argument `config`, and, if it has an argument `given`, the names of those
+    that were given by options or by the file. It must have the argument `ctx`.
+    """
+    grouped = with_groups(command)
+    own = inspect.signature(grouped).parameters
+    keywords = [one for one in own.values() if one.name not in ("config", "given")]
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
         values = {name: arguments.pop(name) for name in WMFConfig.names()}
         written = _options_given(arguments["ctx"], WMFConfig.names())
         file = arguments.pop("config_file")
@@ -67,20 +92,19 @@ def with_config(command: Callable[..., None]) -> Callable[..., None]:
         values |= {name: value for name, value in from_file.items() if name not in written}
         if "given" in own:
             arguments["given"] = written | set(from_file)
-        command(columns=columns, config=_checked_config(values), **arguments)
+        grouped(config=_checked_config(values), **arguments)
 
-    run.__signature__ = signature  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
+    return _with_signature(run, [*keywords, _file_option(), *_config_options()])
+
+
+def _with_signature(run: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-
-
-def _column_options() -> list[inspect.Parameter]:
-    hints = get_type_hints(Columns, include_extras=True)
-    return [_keyword(name, annotation, None) for name, annotation in hints.items()]
 
 
 def _file_option() -> inspect.Parameter:
@@ -134,6 +158,11 @@ def refuse_given(ctx: typer.Context, names: Sequence[str], reason: str) -> None:
     for parameter in ctx.command.params:
         if parameter.name in given:
             raise typer.BadParameter(f"it has no effect {reason}; leave it out", param_hint=parameter.opts[0])
+
+
+def path_or_url(text: str) -> Path | str:
+    """Tell a path from the URL of a store, of which a Path would make another one."""
+    return text if is_url(text) else Path(text)
 
 
 def share(name: str, value: float | None) -> None:

@@ -7,23 +7,30 @@ from typing import Any
 
 import typer
 
+from .._signals import Terminated
 from .._words import count
 from ..batch import BatchRecommending, BatchSummary, users_done
+from .app import how_ended
+from .clusters import ClusterOptions
 
 
-def write_parts(model: BatchRecommending, output: Path, n: int, *, quiet: bool, **settings: Any) -> None:
-    """Write everyone's lists and say what came of it; after Ctrl-C, how far that is."""
+def write_parts(
+    model: BatchRecommending, output: Path, n: int, where: ClusterOptions, *, quiet: bool, **settings: Any
+) -> None:
+    """Write everyone's lists and say what came of it; when it is ended early, how far that is."""
     try:
-        result = model.recommend_all(output, n, progress=False if quiet else None, **settings)
-    except KeyboardInterrupt:
+        with where.client(quiet=quiet) as client:
+            result = model.recommend_all(output, n, client=client, progress=False if quiet else None, **settings)
+    except (KeyboardInterrupt, Terminated) as error:
+        how, code = how_ended(error)
         done = users_done(output)
         if done is None:
             raise
         typer.echo(
-            f"interrupted; {done[0]:,} of {count(done[1], 'user')} are done, and the same command goes on from there",
+            f"{how}; {done[0]:,} of {count(done[1], 'user')} are done, and the same command goes on from there",
             err=True,
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(code) from None
     typer.echo(_told(result, output, n))
 
 

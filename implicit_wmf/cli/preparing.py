@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from .._signals import Terminated
 from .._words import count
 from ..store import Store
 from ..store.preparing import Prepared
@@ -66,26 +65,22 @@ def prepare(
 
     The store appears whole or not at all. A run that was interrupted leaves nothing to mend: run it again.
     """
-    try:
-        prepared = prepare_store(
-            list(inputs),
-            output,
-            user=user,
-            item=item,
-            value=value,
-            timestamp=timestamp,
-            min_user_count=min_user_count,
-            min_item_count=min_item_count,
-            memory_limit=memory_limit,
-            shards=shards,
-            on_error=on_error,
-            rejects=rejects,
-            num_threads=num_threads,
-            progress=False if quiet else None,
-        )
-    except Terminated:
-        typer.echo("terminated", err=True)
-        raise
+    prepared = prepare_store(
+        list(inputs),
+        output,
+        user=user,
+        item=item,
+        value=value,
+        timestamp=timestamp,
+        min_user_count=min_user_count,
+        min_item_count=min_item_count,
+        memory_limit=memory_limit,
+        shards=shards,
+        on_error=on_error,
+        rejects=rejects,
+        num_threads=num_threads,
+        progress=False if quiet else None,
+    )
     typer.echo(_told(prepared, output, memory_limit))
 
 
@@ -101,7 +96,7 @@ def _told(prepared: Prepared, output: Path, memory_limit: str) -> str:
     return "\n".join(lines)
 
 
-def store_info(path: Path) -> str:
+def store_info(path: Path | str) -> str:
     """Say what a store holds and what it was made from."""
     store = Store.open(path)
     told = [f"{path}: {store}"]

@@ -24,7 +24,8 @@ from .held import add_parts, go, machine, verify_shards
 from .placement import Held, Placement
 from .runner import Task
 from .scratch import Scratch
-from .sums import Arrays, Branch, total
+from .sharing import Range
+from .sums import Arrays, Branch, branches_of, total
 from .tasks import SILENT, SOLVING, WEIGHING, Array, Scales, read_users
 
 _LOG = logging.getLogger(__name__)
@@ -179,17 +180,24 @@ class ClusterRunner:
 
     def _add_up(self, calls: Sequence[Call]) -> Arrays:
         """Add the parts of all shards: workers in pairs, then pairs of pairs, and what is left of the tree here."""
-        cluster, level, merged = self._cluster, list(calls), list[Call]()
+        cluster, merged = self._cluster, list[Call]()
+        level = [(call, held.shards) for call, held in zip(calls, self._placement.held, strict=True)]
+        sent = 0  # sums of n x d numbers, say
         while len(level) > _FETCHED:
-            pairs = zip(level[::2], level[1::2], strict=False)
-            added = [cluster.submit(add_parts, left.future, right.future) for left, right in pairs]
-            merged += added
+            pairs = list(zip(level[::2], level[1::2], strict=False))
+            added = [
+                (cluster.submit(add_parts, left.future, right.future), Range(ours.first, theirs.stop))
+                for (left, ours), (right, theirs) in pairs
+            ]
+            merged += [call for call, _ in added]
+            sent += sum(branches_of(*theirs) for _, (_, theirs) in pairs)
             level = added + level[2 * len(added) :]
         cluster.wait([*calls, *merged])
-        fetched = [branch for branches in cluster.fetch_all(level, calls) for branch in branches]
-        branches = [Branch(first, size, tuple(map(aligned_copy, sums))) for first, size, sums in fetched]
-        size = sum(array.nbytes for array in branches[0].sums)
-        cluster.moved += size * (len(branches) + len(merged))
+        fetched = cluster.fetch_all([call for call, _ in level], calls)
+        branches = [
+            Branch(first, size, tuple(map(aligned_copy, sums))) for part in fetched for first, size, sums in part
+        ]
+        cluster.moved += sum(array.nbytes for array in branches[0].sums) * (len(branches) + sent)
         return total(branches)
 
 

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 import numba
@@ -185,11 +185,18 @@ def verify_shards(held: HeldShards | Moved) -> tuple[dict[str, str], Checks]:
 def machine() -> dict[str, str]:
     """Name what bits depend on besides the data."""
     return {
-        "implicit_wmf": version("implicit_wmf"),
+        "implicit_wmf": _release(),
         "numpy": np.__version__,
         "numba": numba.__version__,
         "processor": get_host_cpu_name(),
     }
+
+
+def _release() -> str:
+    try:
+        return version("implicit_wmf")
+    except PackageNotFoundError:  # run from a checkout
+        return "unknown"
 
 
 def go(held: HeldShards | Moved, states: Sequence[int], missed: Sequence[Step], step: Step, number: int | None) -> Any:

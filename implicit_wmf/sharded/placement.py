@@ -108,7 +108,14 @@ class Placement:
                     self._evict(calls, losses)
         except BaseException:
             self._cluster.cancel(_made(calls.values()))
+            self._close(list(calls))  # nobody knows how far they got
             raise
+
+    def _close(self, some: Iterable[Held]) -> None:
+        """Take shards from their workers."""
+        for held in some:
+            self.held.remove(held)
+            self._homeless.append(held.shards)
 
     def _house(self) -> None:
         """Open the shards that no worker has."""
@@ -144,11 +151,10 @@ class Placement:
         lost_calls = self._cluster.lost([*_made(calls.values()), *(held.opened for held in self.held)])
         lost = [held for held in self.held if held.opened in lost_calls or calls.get(held) in lost_calls]
         for held in lost:
-            first, last = held.shards.first, held.shards.stop - 1
-            _LOG.warning("worker %s is gone; its shards %d to %d go to others", held.worker, first, last)
-            self.held.remove(held)
+            why, first, last = self._cluster.why_gone(held.worker), held.shards.first, held.shards.stop - 1
+            _LOG.warning("worker %s %s; its shards %d to %d are opened again", held.worker, why, first, last)
             calls.pop(held, None)
-            self._homeless.append(held.shards)
+        self._close(lost)
         losses.update(shard for held in lost for shard in range(*held.shards))
         losses.update([-1] if not lost else ())  # what went was the sum of some
         times = max(losses.values())

@@ -46,6 +46,17 @@ def grow(branches: Iterable[Branch], *, in_place: bool) -> tuple[Branch, ...]:
     return tuple(grown)
 
 
+def branches_of(first: int, stop: int) -> int:
+    """Count the branches that shards first to stop - 1 come to."""
+    found = 0
+    while first < stop:
+        size = first & -first or 1 << stop.bit_length()  # the largest power of 2 that divides first
+        while first + size > stop:
+            size //= 2
+        first, found = first + size, found + 1
+    return found
+
+
 def total(branches: Iterable[Branch]) -> Arrays:
     """Add up the branches of all shards, which may be overwritten."""
     *others, last = grow(branches, in_place=True)
