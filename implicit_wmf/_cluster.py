@@ -24,7 +24,6 @@ _LOOK = 0.5  # seconds between looks at who is still there
 _PATIENCE = "5 minutes"  # to wait for workers where Dask's configuration has no implicit-wmf.wait-for-workers
 _PAUSE = 30.0  # seconds that a worker may be paused, as Dask does for memory, until it is held to be gone
 _GONE = ("cancelled", "lost")
-_CONNECT = 10  # seconds to reach the scheduler at an address
 
 
 class Lost(Exception):  # noqa: N818 - what befell a call, which is made again

@@ -146,7 +146,7 @@ def test_no_worker_is_wrong_usage(run, store):
     ],
 )
 def test_nobody_at_the_address(run, store, monkeypatch, address, reason):
-    monkeypatch.setattr("implicit_wmf._cluster._CONNECT", 0.1)
+    monkeypatch.setattr("implicit_wmf._clients._CONNECT", 0.1)
     code, _, err = run("fit", store, "-o", "m", "--scheduler", address)
     assert code == 1
     assert re.fullmatch(
