@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from checkpoints import assert_same
 from clusters import Programs, free_port, lines, names_of, networks, tasks_of, until
+from distributed.core import Status
 from numpy.testing import assert_array_equal
 
-from implicit_wmf import WMF, ClusterError, InputError, Interactions
+from implicit_wmf import WMF, ClusterError, InputError, Interactions, _cluster
 from implicit_wmf.checkpoints import checkpoint_epochs
 from implicit_wmf.sharded import cluster_runner
 from implicit_wmf.store import Store, write_store
@@ -95,6 +96,34 @@ def test_a_worker_is_killed_and_the_other_takes_its_shards(programs, client, sto
     assert_same(WMF(**STEPS).fit(store, client=client), expected())
     assert programs.watch.is_done(call)
     assert len(names_of(client)) == 1
+
+
+def set_status(client, status, workers=None):
+    client.run(lambda dask_worker: setattr(dask_worker, "status", status), workers=workers)  # a lambda goes by value
+
+
+def test_a_worker_that_stays_paused_is_done_without(programs, client, store, expected, monkeypatch, caplog):
+    monkeypatch.setattr(_cluster, "_PAUSE", 1.0)
+    first = next(iter(client.nthreads()))
+    set_status(client, Status.paused, [first])
+    until(lambda: len(client.sync(client.scheduler.ncores_running)) == 1, "the scheduler heard of it")
+    assert_same(WMF(**STEPS).fit(store, client=client), expected())
+    assert f"worker {first} is paused by Dask, for its limit of memory" in caplog.text
+    (other,) = set(client.nthreads()) - {first}
+    set_status(client, Status.paused, [other])
+    with dask.config.set({"implicit-wmf.wait-for-workers": "2s"}), pytest.raises(ClusterError, match="paused by Dask"):
+        WMF(**STEPS).fit(store, client=client)
+    set_status(client, Status.running)
+
+
+def test_a_worker_that_is_paused_for_a_moment_keeps_its_shards(programs, client, store, expected, caplog):
+    first = next(iter(client.nthreads()))
+    set_status(client, Status.paused, [first])
+    going_on = threading.Timer(2, set_status, (client, Status.running))
+    going_on.start()
+    assert_same(WMF(**STEPS).fit(store, client=client), expected())
+    going_on.join()
+    assert not caplog.text
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ _DEFAULT = 128 << 10
 
 _LIBRARY = ctypes.CDLL(None) if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt") else None
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # an owner may be collected by the thread that has it
 _keepers = 0
 
 
