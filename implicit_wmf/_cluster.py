@@ -40,6 +40,12 @@ class Shared:
         self.value, self.size, self.worker = value, size, worker
         self.future: Any = None
 
+    def let_go(self) -> None:
+        """Take it off the workers; it is sent again if another call takes it."""
+        if self.future is not None:
+            self.future.release()
+            self.future = None
+
 
 class Call(NamedTuple):
     """A call on its way, or done."""
@@ -51,6 +57,14 @@ class Call(NamedTuple):
     def is_done(self) -> bool:
         """Whether it came to something that is still there."""
         return bool(self.future.status == "finished")
+
+    def let_go(self) -> None:
+        """Take what it came to off the workers.
+
+        Not left to Python: exceptions of Dask's, as of each wait that takes long, keep futures until all rubbish is
+        collected, and these the memory of workers.
+        """
+        self.future.release()
 
 
 class Cluster:

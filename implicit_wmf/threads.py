@@ -11,7 +11,7 @@ import functools
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -32,14 +32,19 @@ def available_threads() -> int:
     busy.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(min([cores, _processor_share(), *_environment_limits()]))
+    return int(min([cores, _processor_share(), *_LIMITS]))
 
 
-def _environment_limits() -> Iterator[int]:
+def _environment_limits(variables: Mapping[str, str]) -> Iterator[int]:
     for name in _LIMITING:
-        first = os.environ.get(name, "").split(",")[0].strip()  # of OpenMP's list, a number a level of nesting
+        first = variables.get(name, "").split(",")[0].strip()  # of OpenMP's list, a number a level of nesting
         if first.isdecimal() and int(first) > 0:  # OpenMP too goes on without what it cannot read
             yield int(first)
+
+
+# Read once, as Numba and OpenMP do: a Dask cluster of this machine's processes leaves OMP_NUM_THREADS=1, which is meant
+# for these processes, in the environment of who starts it.
+_LIMITS = tuple(_environment_limits(os.environ))
 
 
 @functools.cache

@@ -220,10 +220,22 @@ def free_port():
 
 
 @contextmanager
+def unchanged_environment():
+    """Undo what a LocalCluster leaves there, which other tests would find."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
 def own_cluster(count, folder, **options):
     """Start a LocalCluster, as a user of one machine does, with a process a worker and a nanny each."""
     local = {"n_workers": count, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with (
+        unchanged_environment(),
         LocalCluster(**local, local_directory=str(folder), silence_logs=False, **options) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

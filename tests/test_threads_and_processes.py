@@ -269,8 +269,7 @@ def test_limits_of_blas_are_kept_and_limit_blas_alone():
 @pytest.fixture
 def many_cores(monkeypatch):
     """A machine of 64 cores, no limits set."""
-    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(threads, "_LIMITS", ())
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(64), raising=False)
     monkeypatch.setattr(threads, "_processor_share", lambda: float("inf"))
 
@@ -293,9 +292,18 @@ def many_cores(monkeypatch):
     ],
 )
 def test_limits_in_the_environment(variables, expected, many_cores, monkeypatch):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(threads, "_LIMITS", tuple(threads._environment_limits(variables)))
     assert threads.available_threads() == expected
+
+
+def test_the_environment_counts_as_it_was_at_first():
+    script = """
+import os
+from implicit_wmf import threads
+os.environ["OMP_NUM_THREADS"] = "5"
+print(threads._LIMITS)
+"""
+    assert run_script(script, OMP_NUM_THREADS="3") == ["(3,)"]
 
 
 @pytest.mark.parametrize(
@@ -339,8 +347,7 @@ def begun(monkeypatch):
     ],
 )
 def test_kernels_use_as_many_threads_as_limits_say(variables, settings, expected, many_cores, begun, monkeypatch):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(threads, "_LIMITS", tuple(threads._environment_limits(variables)))
     answers(fit(**settings))
     assert set(begun) == {f"implicit_wmf-{number}" for number in range(expected)}
 

@@ -6,7 +6,6 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from .._cluster import Call, Cluster, Lost, Shared, worker_threads
 from .._compiling import compiling_alone
@@ -65,6 +64,7 @@ def make_on_cluster(
                 yield made
     finally:
         cluster.cancel(window.calls())
+        window.let_go()
 
 
 @dataclass(eq=False)
@@ -73,8 +73,15 @@ class _Asked:
 
     start: int
     call: Call | None = None
-    sent: Any = None  # the future of what the call takes, kept for as long as it may need that
+    sent: Shared | None = None  # what the call takes, kept for as long as it may need that
     losses: int = 0
+
+    def let_go(self) -> None:
+        """Take all of it off the worker."""
+        if self.call is not None and self.sent is not None:
+            self.call.let_go()
+            self.sent.let_go()
+        self.call = self.sent = None
 
     @property
     def is_done(self) -> bool:
@@ -98,14 +105,19 @@ class _Window:
         """Return the calls that were made."""
         return [one.call for one in self.parts if one.call is not None]
 
+    def let_go(self) -> None:
+        """Take everything off the workers."""
+        for asked in self.parts:
+            asked.let_go()
+        self._lists.let_go()
+
     def fill(self, left: deque[int]) -> None:
         """Ask workers that have room for parts: those that were lost first, and then some of those that are left."""
         there = self._cluster.workers()
         while (asked := self._next(left, _AHEAD * len(there))) and (worker := self._with_room(asked, there)):
             part = self._take(asked.start)
-            shared = Shared(part, part.nbytes, worker)
-            asked.call = self._cluster.submit(recommend_part, shared, self._lists, worker=worker)
-            asked.sent = shared.future
+            asked.sent = Shared(part, part.nbytes, worker)
+            asked.call = self._cluster.submit(recommend_part, asked.sent, self._lists, worker=worker)
 
     def _next(self, left: deque[int], most: int) -> _Asked | None:
         """Return the first part without a call, None if enough are under way."""
@@ -133,6 +145,7 @@ class _Window:
         made: MadePart = self._cluster.fetch(asked.call)
         self._cluster.moved += len(made.content)
         self.parts.popleft()
+        asked.let_go()
         return made
 
     def take_back_lost(self) -> None:
@@ -141,7 +154,7 @@ class _Window:
         for asked in self.parts:
             if asked.call is not None and asked.call in lost:
                 _LOG.warning("worker %s is gone; the part of user %d on is made again", asked.call.worker, asked.start)
-                asked.call = asked.sent = None
+                asked.let_go()
                 asked.losses += 1
                 if asked.losses >= _LOSSES:
                     self._give_up(asked)

@@ -59,7 +59,7 @@ class _Step:
         """Take its arguments off the workers; they are sent again if it is to be done again."""
         for value, _ in self.arguments:
             if isinstance(value, Shared):
-                value.future = None
+                value.let_go()
 
 
 class ClusterRunner:
@@ -127,7 +127,7 @@ class ClusterRunner:
         self._settle()
         if number is not None:
             self._steps[number] = step
-            step.let_go()
+        step.let_go()
         return sums
 
     def user_factors(self, version: int) -> Array:
@@ -194,6 +194,8 @@ class ClusterRunner:
             level = added + level[2 * len(added) :]
         cluster.wait([*calls, *merged])
         fetched = cluster.fetch_all([call for call, _ in level], calls)
+        for call in merged:
+            call.let_go()
         branches = [
             Branch(first, size, tuple(map(aligned_copy, sums))) for part in fetched for first, size, sums in part
         ]

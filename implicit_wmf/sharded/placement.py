@@ -103,9 +103,13 @@ class Placement:
                             calls[held] = ask(held)
                     asked = _made(calls[held] for held in self.held)
                     self._cluster.wait(asked)
-                    return finish(asked)
+                    finished = finish(asked)
                 except Lost:
                     self._evict(calls, losses)
+                else:
+                    for call in asked:
+                        call.let_go()
+                    return finished
         except BaseException:
             self._cluster.cancel(_made(calls.values()))
             self._close(list(calls))  # nobody knows how far they got

@@ -183,7 +183,7 @@ class Database:
             return InputError(f"the disk is full ({message}); make room, or choose another place for the store")
         if isinstance(error, kinds.OutOfMemoryException) or "Out of Memory" in message:
             return InputError(f"memory_limit: {self._limit:,} bytes are too few ({message}); allow more")
-        if isinstance(error, (kinds.IOException, OSError)):
+        if isinstance(error, (kinds.IOException, kinds.TransactionException, OSError)):  # the last commit may fail too
             return InputError(f"reading or writing failed: {message}; mend that and prepare again")
         return DataError(message)
 
