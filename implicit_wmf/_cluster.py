@@ -6,12 +6,13 @@ there is a client.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -96,6 +97,7 @@ class Cluster:
         if client.status not in ("running", "connecting"):
             raise InputError(f"client is {client.status}; make a new Client of the cluster")
         self._address = str(self._client.scheduler.address)
+        self._hurried = False
         self._paused: dict[str, float] = {}  # since when
         self._name = secrets.token_hex(4)  # sets the calls apart from those of other fits
         self._numbers = itertools.count()
@@ -178,24 +180,25 @@ class Cluster:
             If one is gone, or one of those that Dask would have to make again before them.
         """
         # not by a time limit of Dask's, after which a large result would be fetched from its beginning again
-        waiting = ThreadPoolExecutor(1, thread_name_prefix="implicit_wmf-fetch")
+        coroutine = self._client.gather([call.future for call in calls], asynchronous=True)
+        fetched = asyncio.run_coroutine_threadsafe(coroutine, self._client.loop.asyncio_loop)
         try:
-            fetched = waiting.submit(self._client.gather, [call.future for call in calls])
             while not wait([fetched], timeout=_LOOK).done:
                 if self.lost([*calls, *made_of]):
                     raise Lost
             with self._telling_loss():
                 return list(fetched.result())
-        except BaseException:
-            self.cancel(calls)  # which ends the thread
-            raise
         finally:
-            waiting.shutdown(wait=False)
+            fetched.cancel()
 
     def cancel(self, calls: Collection[Call]) -> None:
         """Let go of calls, whether they are done or not."""
         if calls and self._client.status == "running":
             self._client.cancel([call.future for call in calls], force=True)
+
+    def hurry(self) -> None:
+        """Wait for workers no longer: somebody has interrupted the work."""
+        self._hurried = True
 
     def why_gone(self, worker: str) -> str:
         """Word what became of a worker whose calls were lost."""
@@ -211,6 +214,8 @@ class Cluster:
     def _patience(self) -> float:
         import dask
 
+        if self._hurried:
+            return 0.0
         given = dask.config.get("implicit-wmf.wait-for-workers", _PATIENCE)
         return float(dask.utils.parse_timedelta(given, default="seconds"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from .ann import Exporting
 from .batch import BatchRecommending
 from .checkpoints import Checkpoint
 from .configured import ConfigT, Configured
-from .errors import InputError, NotFittedError
+from .errors import ClusterError, InputError, NotFittedError
 from .interactions import Interactions
 from .parameters import or_none, truth
 from .persistence import ModelKind, SavedModel, load_model, save_model
@@ -27,6 +28,8 @@ from .threads import single_threaded_blas, thread_limit
 from .validation import Watch
 
 Array = NDArray[Any]
+
+_LOG = logging.getLogger(__name__)
 
 
 class _Followed(NamedTuple):
@@ -56,11 +59,13 @@ class FactorModel(Configured[ConfigT], BatchRecommending, Scoring, Similar, Expo
         total: int,
         progress: bool | None,
         checkpoint: Checkpoint | None = None,
+        keeps_interrupted: bool = True,
     ) -> None:
         """Take in (history record, what was reached) after each epoch until `watch` ends it, with a bar on stderr.
 
         `keep` makes a fitted model of what was reached (`start` before any epoch) and of the history. After Ctrl-C, or
-        where a handler of signals exits, the best epoch so far is kept, which without validation is the last whole one.
+        where a handler of signals exits, the best epoch so far is kept, which without validation is the last whole one,
+        unless told not to (`keeps_interrupted`).
         With a `checkpoint` what was reached is a NamedTuple of arrays, and `epochs` and `start` go on from what it had.
         """
         or_none(truth)("progress", progress)
@@ -94,14 +99,24 @@ class FactorModel(Configured[ConfigT], BatchRecommending, Scoring, Similar, Expo
                         disk.write(*at, best())
                         break
                 watch.finish(*at, view)
+            except ClusterError:
+                disk.write(*at, best())
+                raise
             except (KeyboardInterrupt, SystemExit):
                 if at.history:
                     try:
                         disk.write(*at, best())  # first: to keep what was reached may take a while
                     finally:
-                        self._fitted = keep(best(), at.history)
+                        if keeps_interrupted:
+                            self._keep_interrupted(lambda: keep(best(), at.history))
                 raise
             self._fitted = keep(best(), at.history)
+
+    def _keep_interrupted(self, keep: Callable[[], SavedModel]) -> None:
+        try:
+            self._fitted = keep()
+        except ClusterError as error:  # what interrupted the fit is what the caller is to hear of
+            _LOG.warning("what the interrupted fit had reached cannot be had: %s", error)
 
     def _view(self, state: SavedModel) -> Self:
         """Make a model of the same class that reads a state and cannot write to it."""

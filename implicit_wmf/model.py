@@ -238,7 +238,8 @@ class WMF(Explaining, Growing):
         ------
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the model then holds the last whole epoch's factors, with
-            validation the best epoch's so far, or what it held before if there was none.
+            validation the best epoch's so far, or what it held before if there was none; or what it held before if a
+            `client` fitted with a checkpoint, which has all.
         SystemExit
             On SIGTERM likewise, with exit code 143, in a fit with a checkpoint in the main thread of a program that has
             no handler of its own.
@@ -284,6 +285,8 @@ class WMF(Explaining, Growing):
             total=config.iterations,
             progress=progress,
             checkpoint=disk,
+            # the users' factors would have to be solved again: the checkpoint is there for that
+            keeps_interrupted=client is None or checkpoint is None,
         )
         return self
 

@@ -21,7 +21,7 @@ from numpy.testing import assert_array_equal
 
 from implicit_wmf import WMF, ClusterError, InputError, Interactions, _cluster
 from implicit_wmf.checkpoints import checkpoint_epochs
-from implicit_wmf.sharded import cluster_runner
+from implicit_wmf.sharded import cluster_runner, placement
 from implicit_wmf.store import Store, write_store
 
 DATA = lines()
@@ -96,6 +96,42 @@ def test_a_worker_is_killed_and_the_other_takes_its_shards(programs, client, sto
     assert_same(WMF(**STEPS).fit(store, client=client), expected())
     assert programs.watch.is_done(call)
     assert len(names_of(client)) == 1
+
+
+def test_the_shards_of_others_stay_if_a_worker_dies_while_sums_are_fetched(
+    programs, client, store, expected, monkeypatch, caplog
+):
+    fetch, times = _cluster.Cluster.fetch_all, iter(range(100))
+
+    def fetch_from_the_dead(cluster, calls, made_of=()):
+        if len(calls) > 1 and next(times) == 8:
+            programs.kill(programs.have_workers(2)[0])
+        return fetch(cluster, calls, made_of)
+
+    monkeypatch.setattr(_cluster.Cluster, "fetch_all", fetch_from_the_dead)
+    assert_same(WMF(**STEPS).fit(store, client=client), expected())
+    assert caplog.text.count("are opened again") == 1
+
+
+def test_ctrl_c_while_shards_are_opened_keeps_the_last_epoch(client, store, expected, monkeypatch):
+    done, open_one, share_out = [], placement.Placement._ask_to_open, placement.share_out
+
+    def interrupted(self, *where):
+        if len(done) == 2:
+            done.append("interrupted")
+            raise KeyboardInterrupt
+        return open_one(self, *where)
+
+    monkeypatch.setattr(placement.Placement, "_ask_to_open", interrupted)
+    monkeypatch.setattr(
+        placement, "share_out",
+        lambda work, threads, first=0: share_out(work, [5, 1] if len(done) == 2 else threads, first),
+    )  # fmt: skip
+    model = WMF(**STEPS)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(store, client=client, callback=lambda record, _: done.append(record.epoch))
+    assert done == [1, 2, "interrupted"]
+    assert_same(model, expected(iterations=2))
 
 
 def set_status(client, status, workers=None):
@@ -336,7 +372,7 @@ def test_ctrl_c_ends_the_calls_and_leaves_a_checkpoint(programs, client, store, 
     with waiting, pytest.raises(KeyboardInterrupt):
         model.fit(store, client=client, checkpoint=tmp_path / "c", every=100)
     assert checkpoint_epochs(tmp_path / "c") == (2, 4)
-    assert_same(model, expected(iterations=2))
+    assert model._fitted is None  # users' factors, which would be solved again for it, are left to the checkpoint
     until(lambda: not tasks_of(client), "nothing is left to do")
     assert_same(WMF(**STEPS).fit(store, client=client, checkpoint=tmp_path / "c", resume=True), expected())
 
@@ -383,7 +419,7 @@ IN_A_NETWORK = """
 import sys
 from distributed import Client
 from implicit_wmf import WMF
-from implicit_wmf.sharded import cluster_runner
+from implicit_wmf.sharded import cluster_runner, placement
 from implicit_wmf.store import Store
 address, store, model = sys.argv[1:]
 cluster_runner._SMALL = 0

@@ -8,8 +8,7 @@ are taken through these steps, and then through the one that is under way.
 from __future__ import annotations
 
 import itertools
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +17,14 @@ import numpy as np
 from .._cluster import Call, Cluster, Shared
 from .._compiling import aligned_copy
 from ..config import WMFConfig
-from ..errors import ClusterError
 from ..store import Store
-from .held import add_parts, go, machine, verify_shards
+from .held import add_parts, go, verify_shards
 from .placement import Held, Placement
 from .runner import Task
 from .scratch import Scratch
 from .sharing import Range
 from .sums import Arrays, Branch, branches_of, total
 from .tasks import SILENT, SOLVING, WEIGHING, Array, Scales, read_users
-
-_LOG = logging.getLogger(__name__)
 
 _FETCHED = 2  # sums that are added here: to add the last two there would take as long as to fetch both
 _SMALL = 1 << 16  # bytes of an array that goes along with a call
@@ -102,8 +98,7 @@ class ClusterRunner:
             return self._cluster.submit(verify_shards, held.opened.future, worker=held.worker)
 
         found = self._placement.everywhere(ask, self._cluster.fetch_all)
-        _compare_machines({held.worker: there for held, (there, _) in zip(self._placement.held, found, strict=True)})
-        checks = [check for _, checks in found for check in checks]
+        checks = [check for part in found for check in part]
         self._store.verify_shards(checks)
         self._placement.checks = checks
 
@@ -177,6 +172,8 @@ class ClusterRunner:
                 held.state, changes = held.coming
                 held.been_through |= changes
                 held.coming = None
+        for step in self._steps.values():  # those that somebody had missed were sent again
+            step.let_go()
 
     def _add_up(self, calls: Sequence[Call]) -> Arrays:
         """Add the parts of all shards: workers in pairs, then pairs of pairs, and what is left of the tree here."""
@@ -186,7 +183,10 @@ class ClusterRunner:
         while len(level) > _FETCHED:
             pairs = list(zip(level[::2], level[1::2], strict=False))
             added = [
-                (cluster.submit(add_parts, left.future, right.future), Range(ours.first, theirs.stop))
+                (
+                    cluster.submit(add_parts, left.future, right.future, worker=left.worker),
+                    Range(ours.first, theirs.stop),
+                )
                 for (left, ours), (right, theirs) in pairs
             ]
             merged += [call for call, _ in added]
@@ -201,18 +201,6 @@ class ClusterRunner:
         ]
         cluster.moved += sum(array.nbytes for array in branches[0].sums) * (len(branches) + sent)
         return total(branches)
-
-
-def _compare_machines(machines: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse workers of another release, and tell of those that may round otherwise."""
-    ours = machine()
-    for worker, theirs in machines.items():
-        others = [f"{name} {theirs.get(name)} where this process has {ours[name]}" for name in ours]
-        differing = [text for name, text in zip(ours, others, strict=True) if theirs.get(name) != ours[name]]
-        if theirs["implicit_wmf"] != ours["implicit_wmf"]:
-            raise ClusterError(f"worker {worker} has {differing[0]}; install the same release everywhere")
-        if differing:
-            _LOG.warning("worker %s has %s: factors may differ in their last bits", worker, ", ".join(differing))
 
 
 def _sent(argument: Any) -> list[Any]:

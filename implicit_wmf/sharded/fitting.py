@@ -112,8 +112,8 @@ class OutOfCore:
                 plan.exact, 0.0, plan.mean_steps,
             )  # fmt: skip
             moved, before_it = self._runner.moved, moved
-            megabytes = (moved - before_it) / 1e6
-            _LOG.info("epoch %d: %.2f s, %.1f MB moved, loss %.8g", epoch, seconds, megabytes, loss.total)
+            told = f", loss {loss.total:.8g}" if track_loss else ""
+            _LOG.info("epoch %d: %.2f s, %.1f MB moved%s", epoch, seconds, (moved - before_it) / 1e6, told)
             yield record, reached
 
     def keep(self, reached: Reached, history: list[Any]) -> SavedModel:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from .. import kernels
 from .._cluster import Lost, worker_folder, worker_threads
 from .._compiling import aligned_copy, compiling_alone
 from ..config import WMFConfig
-from ..errors import InputError
+from ..errors import ClusterError, InputError
 from ..store import Shard, Store
 from ..threads import single_threaded_blas, thread_limit
 from ..weightings import Floats
@@ -26,6 +27,11 @@ from .freed_memory import keep_freed_memory
 from .scratch import Scratch
 from .sums import Branch, grow
 from .weights import CellNumbers, ShardWeights
+
+_LOG = logging.getLogger(__name__)
+
+# Each uses all threads, so that two ranges of shards of a worker take turns.
+_ONE_AT_A_TIME = threading.Lock()
 
 Checks = list[dict[str, tuple[int, int]]]  # what Shard.verify returns, a shard each
 
@@ -79,7 +85,6 @@ class HeldShards:
         item_scale: Floats | None = None,
     ) -> None:
         keep_freed_memory(self)
-        self._lock = threading.Lock()
         self._state = 0
         store = _open(piece)
         self._shards = store.shards[piece.first : piece.stop]
@@ -129,7 +134,7 @@ class HeldShards:
             If they have been through something else.
         """
         before, then = states
-        with self._lock, single_threaded_blas(), thread_limit(self._config.num_threads):
+        with _ONE_AT_A_TIME, single_threaded_blas(), thread_limit(self._config.num_threads):
             if self._state != before:
                 raise Lost(f"shards from {self._shards[0].number} on are at {self._state}, not at {before}")
             self._state = -1
@@ -177,9 +182,34 @@ def open_shards(
     return HeldShards(piece, config, checks, user_scale, item_scale)
 
 
-def verify_shards(held: HeldShards | Moved) -> tuple[dict[str, str], Checks]:
-    """Describe the machine, and call `HeldShards.verify`."""
-    return machine(), held.verify()
+def verify_shards(held: HeldShards) -> Checks:
+    """Call `HeldShards.verify`."""
+    return held.verify()
+
+
+def try_out(location: str, fingerprint: str) -> dict[str, str]:
+    """Describe this machine, if the store can be opened on it."""
+    _open(Piece(location, fingerprint, 0, 0))
+    return machine()
+
+
+def compare_machines(worker: str, theirs: Mapping[str, str]) -> None:
+    """Refuse a worker of another release, and tell of one that may round otherwise.
+
+    Raises
+    ------
+    ClusterError
+    """
+    ours = machine()
+    differing = [
+        f"{name} {theirs.get(name)} where this process has {ours[name]}"
+        for name in ours
+        if theirs.get(name) != ours[name]
+    ]
+    if theirs["implicit_wmf"] != ours["implicit_wmf"]:
+        raise ClusterError(f"worker {worker} has {differing[0]}; install the same release everywhere")
+    if differing:
+        _LOG.warning("worker %s has %s: factors may differ in their last bits", worker, ", ".join(differing))
 
 
 def machine() -> dict[str, str]:

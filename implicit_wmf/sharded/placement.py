@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -13,10 +14,10 @@ import numpy as np
 from .._cluster import Call, Cluster, Lost, Shared
 from .._words import count
 from ..config import WMFConfig
-from ..errors import ClusterError
+from ..errors import ClusterError, InputError
 from ..parameters import is_array
 from ..store import Store
-from .held import Checks, Piece, open_shards
+from .held import Checks, Piece, compare_machines, open_shards, try_out
 from .sharing import Range, place, share_out
 from .tasks import Scales
 
@@ -66,15 +67,14 @@ class Placement:
         self._item_scale = None if config.item_background is None else Shared(scales.items, scales.items.nbytes)
         self.checks: Checks | None = None
         self.held: list[Held] = []
-        self._homeless: list[Range] = []
+        self._usable: dict[str, bool] = {}  # of each worker that was seen
 
     def balance(self) -> None:
         """Share the shards out among the workers that there are; those that are well placed stay."""
-        there = self._cluster.workers()
+        there = self._workers()
         ranges = share_out(self._work, list(there.values()))
         placed = place(ranges, there, {held.worker: held.shards for held in self.held})
         self.held = [held for held in self.held if placed.get(held.shards) == held.worker]
-        self._homeless = []
         self._open((shards, placed[shards]) for shards in placed.keys() - {held.shards for held in self.held})
 
     def everywhere(self, ask: Callable[[Held], Call | None], finish: Callable[[Sequence[Call]], T]) -> T:
@@ -110,23 +110,23 @@ class Placement:
                     for call in asked:
                         call.let_go()
                     return finished
-        except BaseException:
+        except BaseException as error:
             self._cluster.cancel(_made(calls.values()))
-            self._close(list(calls))  # nobody knows how far they got
+            self.held = [held for held in self.held if held not in calls]  # nobody knows how far they got
+            if not isinstance(error, Exception):
+                self._cluster.hurry()
             raise
 
-    def _close(self, some: Iterable[Held]) -> None:
-        """Take shards from their workers."""
-        for held in some:
-            self.held.remove(held)
-            self._homeless.append(held.shards)
+    def _homeless(self) -> list[Range]:
+        """Return the shards that no worker has."""
+        edges = [0, *(edge for held in self.held for edge in held.shards), len(self._store.shards)]
+        gaps = zip(edges[::2], edges[1::2], strict=True)
+        return [Range(first, stop) for first, stop in gaps if first < stop]
 
     def _house(self) -> None:
         """Open the shards that no worker has."""
-        if not self._homeless:
-            return
-        there = self._cluster.workers()
-        homeless, self._homeless = self._homeless, []
+        homeless = self._homeless()
+        there = self._workers() if homeless else {}
         for shards in homeless:
             ranges = share_out(self._work[slice(*shards)], list(there.values()), shards.first)
             self._open((part, worker) for part, worker in zip(ranges, there, strict=True) if part.stop > part.first)
@@ -134,11 +134,43 @@ class Placement:
     def _open(self, placed: Iterable[tuple[Range, str]]) -> None:
         """Let workers open ranges of shards; those whose worker has gone are left without a home."""
         for shards, worker in placed:
-            try:
-                self.held.append(Held(shards, worker, self._ask_to_open(shards, worker)))
-            except Lost:
-                self._homeless.append(shards)
-        self.held.sort(key=lambda held: held.shards)
+            with suppress(Lost):
+                held = Held(shards, worker, self._ask_to_open(shards, worker))
+                self.held = sorted([*self.held, held], key=lambda held: held.shards)
+
+    def _workers(self) -> dict[str, int]:
+        """Return the threads of the workers that can open the store, and are of this release.
+
+        Before the store is verified one that cannot is an error; one that comes later is left alone.
+
+        Raises
+        ------
+        InputError, ClusterError
+        """
+        while True:
+            there = self._cluster.workers()
+            for worker in there.keys() - self._usable.keys():
+                try:
+                    self._usable[worker] = self._try_out(worker)
+                except Lost:
+                    _LOG.warning("worker %s %s; it gets no shards", worker, self._cluster.why_gone(worker))
+            usable = {worker: threads for worker, threads in there.items() if self._usable.get(worker)}
+            if usable:
+                return usable
+            if all(worker in self._usable for worker in there):
+                raise ClusterError(f"none of the workers that are left can be used: {', '.join(there)}; see the log")
+
+    def _try_out(self, worker: str) -> bool:
+        call = self._cluster.submit(try_out, self._store.location, self._store.fingerprint, worker=worker)
+        try:
+            self._cluster.wait([call])
+            compare_machines(worker, self._cluster.fetch(call))
+        except (InputError, ClusterError, ImportError) as error:
+            if self.checks is None:
+                raise
+            _LOG.warning("worker %s is left alone: %s", worker, error)
+            return False
+        return True
 
     def _ask_to_open(self, shards: Range, worker: str) -> Call:
         store = self._store
@@ -158,7 +190,7 @@ class Placement:
             why, first, last = self._cluster.why_gone(held.worker), held.shards.first, held.shards.stop - 1
             _LOG.warning("worker %s %s; its shards %d to %d are opened again", held.worker, why, first, last)
             calls.pop(held, None)
-        self._close(lost)
+        self.held = [held for held in self.held if held not in lost]
         losses.update(shard for held in lost for shard in range(*held.shards))
         losses.update([-1] if not lost else ())  # what went was the sum of some
         times = max(losses.values())

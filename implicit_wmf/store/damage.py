@@ -31,11 +31,17 @@ def telling_damage(
     Raises
     ------
     DamagedError
+    UnreadableError
+        For errors of the operating system.
     """
     try:
         yield
     except UnreadableError:
         raise
+    except OSError as error:  # too many open files, a server of files that does not answer
+        if not isinstance(error, kinds):
+            raise
+        raise UnreadableError(f"cannot read the store {location} now ({error}); mend that and try again") from error
     except kinds as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise DamagedError(f"the store {location} is damaged: {reason}; prepare it again") from error
