@@ -30,6 +30,7 @@ def client_of(address: str) -> Iterator[Any]:
     distributed = import_distributed("A cluster")
     try:
         _check_address(distributed, address)
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it logs is said here as well
         client = distributed.Client(address, set_as_default=False)
     except Exception as error:
         raise InputError(
@@ -92,8 +93,10 @@ def _reach(host: str, port: int) -> None:
     until = time.monotonic() + _CONNECT
     while True:
         try:
-            with socket.create_connection((host, port), timeout=_CONNECT):
-                return
+            with socket.create_connection((host, port), timeout=_CONNECT) as reached:
+                if reached.recv(1):  # a scheduler speaks first; Dask waits without end for one that does not
+                    return
+                raise ConnectionError("what answers there is no scheduler")
         except OSError:  # it may be about to start
             if time.monotonic() > until:
                 raise

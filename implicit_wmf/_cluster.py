@@ -112,12 +112,17 @@ class Cluster:
             If the scheduler is gone, or no worker comes.
         """
         patience = self._patience()
-        until = time.monotonic() + patience
+        began = time.monotonic()
+        until, told = began + patience, False
         while not (there := self._ask_workers()):
+            if not told and time.monotonic() - began > 2 * _LOOK:
+                who = f"the cluster {self._address} has no worker{self._named_paused()}"
+                _LOG.warning("%s; waiting for one, up to %g s", who, patience)
+                told = True
             if time.monotonic() > until:
                 raise ClusterError(
                     f"the cluster {self._address} has had no worker for {patience:g} s{self._named_paused()}; start "
-                    f"some, or raise implicit-wmf.wait-for-workers in Dask's configuration. {_RESUME}"
+                    f"some, or let it wait longer: DASK_IMPLICIT_WMF__WAIT_FOR_WORKERS=1h. {_RESUME}"
                 )
             time.sleep(_LOOK)
         return there
@@ -204,7 +209,11 @@ class Cluster:
         """Word what became of a worker whose calls were lost."""
         if worker in self._paused:
             return "is paused by Dask, for its limit of memory"
-        return "has lost what it had" if worker in self._ask_workers() else "is gone"
+        return (
+            "has lost what it had, as under Dask's limit of memory (dask worker --memory-limit)"
+            if worker in self._ask_workers()
+            else "is gone"
+        )
 
     def _named_paused(self) -> str:
         if not self._paused:
@@ -271,6 +280,8 @@ class Cluster:
 
     def _check_scheduler(self, error: Exception | None = None) -> None:
         """Wait while the client connects anew; raise ClusterError once it has given up."""
+        if self._client.status == "connecting":
+            _LOG.warning("the connection to the scheduler %s was lost; connecting again", self._address)
         while self._client.status == "connecting":
             time.sleep(_LOOK)
         if self._client.status != "running":

@@ -222,8 +222,8 @@ class WMF(Explaining, Growing):
             ended. A generator as `random_state` is not drawn from again, `time_budget` counts anew, and `callback` is
             called for the epochs that follow.
         memory_limit : int or str, optional
-            Of a fit to a store: bytes, or text such as "4GB", that the process is to stay below; on a cluster each of
-            them.
+            Of a fit to a store: bytes, or text such as "4GB", that the process is to stay below; on a cluster each
+            process of it.
         client : distributed.Client, optional
             Of a Dask cluster that fits the store, which its workers open where this process has it (a path or URL that
             all of them can read). The result has the same bits as without it, for any number of workers, also when some

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,23 @@ def test_nobody_at_the_address(run, store, monkeypatch, address, reason):
     assert re.fullmatch(
         f"error: there is no scheduler of Dask to be reached at '{address}' \\(.*{reason}.*as tcp://host:8786.*\n", err
     )
+
+
+def test_what_answers_is_no_scheduler(run, store, monkeypatch):
+    monkeypatch.setattr("implicit_wmf._clients._CONNECT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        code, _, err = run("fit", store, "-o", "m", "--scheduler", f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+    assert (code, "there is no scheduler of Dask to be reached" in err) == (1, True)
+
+
+@pytest.mark.parametrize("options", [("--local-workers", 2), ("--memory-limit", "4GB")])
+def test_a_store_that_is_not_there(run, tmp_path, options):
+    assert run("fit", tmp_path / "nowhere", "-o", "m", *options)[::2] == (
+        1, f"error: there is no store at {tmp_path / 'nowhere'}\n",
+    )  # fmt: skip
+    (tmp_path / "no store").mkdir()
+    code, _, err = run("fit", tmp_path / "no store", "-o", "m", *options)
+    assert (code, "is not a store: it has no manifest.json" in err) == (1, True)
 
 
 def test_without_dask(run, store, monkeypatch):

@@ -22,7 +22,7 @@ from ..validation import check_metrics
 from .app import app, how_ended
 from .clusters import ClusterOptions
 from .held_out import Source, read_held_out, tell_validation
-from .options import Columns, Quiet, Split, Timestamp, path_or_url, positive, refuse_given, with_config
+from .options import Columns, Quiet, Split, Timestamp, options_given, path_or_url, positive, refuse_given, with_config
 from .wording import summary
 
 
@@ -165,6 +165,8 @@ def _read(ctx: typer.Context, source: Source) -> tuple[Interactions | Store, Int
     if not isinstance(source.path, Path) or is_store(source.path):
         return _open(ctx, source)
     only_stores = (*ClusterOptions._fields, "memory_limit")
+    if options_given(ctx, only_stores) and not source.path.is_file():
+        Store.open(source.path)  # tells what is wrong with it
     refuse_given(ctx, only_stores, "on a table, which is fitted in memory, and not on a store of it (see prepare)")
     if source.table is None and source.fraction is None:
         data = read_interactions(source.path, **source.columns)

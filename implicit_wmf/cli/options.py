@@ -86,7 +86,7 @@ def with_config(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
         values = {name: arguments.pop(name) for name in WMFConfig.names()}
-        written = _options_given(arguments["ctx"], WMFConfig.names())
+        written = options_given(arguments["ctx"], WMFConfig.names())
         file = arguments.pop("config_file")
         from_file = {} if file is None else read_config(file)
         values |= {name: value for name, value in from_file.items() if name not in written}
@@ -146,7 +146,7 @@ def _checked_config(values: dict[str, Any]) -> WMFConfig:
         raise typer.BadParameter(str(error)) from error
 
 
-def _options_given(ctx: typer.Context, names: Sequence[str]) -> set[str]:
+def options_given(ctx: typer.Context, names: Sequence[str]) -> set[str]:
     """Names of the options that stand on the command line."""
     sources = {name: ctx.get_parameter_source(name) for name in names}
     return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
@@ -154,7 +154,7 @@ def _options_given(ctx: typer.Context, names: Sequence[str]) -> set[str]:
 
 def refuse_given(ctx: typer.Context, names: Sequence[str], reason: str) -> None:
     """Refuse options that were given although they change nothing here."""
-    given = _options_given(ctx, names)
+    given = options_given(ctx, names)
     for parameter in ctx.command.params:
         if parameter.name in given:
             raise typer.BadParameter(f"it has no effect {reason}; leave it out", param_hint=parameter.opts[0])
