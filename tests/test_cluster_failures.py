@@ -322,7 +322,7 @@ def test_a_cluster_without_workers_is_waited_for_as_long_as_asked(programs, clie
     until(lambda: not names_of(client), "no worker is left")
     with (
         dask.config.set({"implicit-wmf.wait-for-workers": "1s"}),
-        pytest.raises(ClusterError, match="has had no worker for 1 s; start some, or let it wait longer: DASK_IMPLICIT_WMF__WAIT"),
+        pytest.raises(ClusterError, match="no worker for 1 s; start some, .*DASK_IMPLICIT_WMF__WAIT"),
         soon(),
     ):
         WMF(**STEPS).fit(store, client=client)
