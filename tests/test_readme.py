@@ -99,3 +99,13 @@ def test_the_tour_of_clusters_runs(tmp_path, monkeypatch):
     names = run_page("cluster.md")
     assert names["cluster"].status.name == "closed"
     assert names["summary"].users == len(names["alone"].user_factors) == len(names["model"].user_factors)
+
+
+PAGES = sorted(page for folder in (ROOT, ROOT / "docs", ROOT / "bench") for page in folder.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    prose = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", prose)
+    assert [link for link in links if not (page.parent / link).exists()] == []
