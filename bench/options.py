@@ -21,6 +21,16 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
 
 
+def add_interactions(parser: argparse.ArgumentParser) -> None:
+    """Add where interactions are, and in which columns."""
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER",
+        help="of Parquet files, as python data_scripts/synthetic_interactions.py -o FOLDER writes",
+    )  # fmt: skip
+    for column in ("user", "item", "value"):
+        parser.add_argument(f"--{column}", default=column, metavar="COLUMN", help=f"column of {column}s ({column})")
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=markdown, metavar="FILE.md", help="the report; JSON and plots go beside it"

@@ -16,7 +16,7 @@ from implicit_wmf.errors import InputError
 from implicit_wmf.store import Store
 
 from ..lab import ROOT, JobError
-from ..options import FOLDER, add_output, positive
+from ..options import FOLDER, add_interactions, add_output, positive
 from ..records import Record, machine_record, write_json
 from ..watching import Ended, run_to_end
 from .report import bars, render_out_of_core
@@ -29,12 +29,7 @@ SHARD_CELL_BYTES = 16  # an index and a value, by user and by item
 
 def add_out_of_core(parser: argparse.ArgumentParser) -> None:
     """Add the options of `out-of-core`; run it by :func:`run_out_of_core`."""
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="FOLDER",
-        help="of Parquet files, as python data_scripts/synthetic_interactions.py -o FOLDER writes",
-    )  # fmt: skip
-    for column in ("user", "item", "value"):
-        parser.add_argument(f"--{column}", default=column, metavar="COLUMN", help=f"column of {column}s ({column})")
+    add_interactions(parser)
     parser.add_argument(
         "--lines", nargs="+", type=positive, default=LINES, metavar="N",
         help="sizes: as many of the files, in the order of their names, as have so many lines "

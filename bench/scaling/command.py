@@ -16,7 +16,7 @@ from tqdm import tqdm
 from implicit_wmf.store import Store, prepare
 
 from ..lab import Job, Lab, missing_peers, without_missing
-from ..options import FOLDER, add_output, positive
+from ..options import FOLDER, add_interactions, add_output, positive
 from ..out_of_core.command import files_of
 from ..quality.report import render_quality
 from ..records import Record, machine_record, read_json, write_json
@@ -53,12 +53,7 @@ SMALL = Plan(
 
 def add_scaling(parser: argparse.ArgumentParser) -> None:
     """Add the options of `scaling`; run it by :func:`run_scaling`."""
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="FOLDER",
-        help="of Parquet files, as python data_scripts/synthetic_interactions.py -o FOLDER writes",
-    )  # fmt: skip
-    for column in ("user", "item", "value"):
-        parser.add_argument(f"--{column}", default=column, metavar="COLUMN", help=f"column of {column}s ({column})")
+    add_interactions(parser)
     parser.add_argument(
         "--interactions", type=positive, metavar="N",
         help=f"as many of the files, in the order of their names, as have so many lines ({INTERACTIONS:,})",
