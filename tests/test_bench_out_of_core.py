@@ -145,7 +145,9 @@ def test_what_is_missed_is_said(change, missed, tmp_path):
     assert sum(line.rstrip(" |").endswith(" yes") for line in lines) == 8 - len(missed)
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "name", [name if name == "fit-store" else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS]
+)
 def test_kill_9_leaves_the_old_or_the_new(name, tmp_path, monkeypatch):
     monkeypatch.setattr("bench.kills.command.ENDLESS_SECONDS", 1.0)
     (tmp_path / "work").mkdir()
