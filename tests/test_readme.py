@@ -50,61 +50,10 @@ def test_the_benchmarks_shown_are_commands_with_their_options(page):
         make_parser().parse_args(shlex.split("".join(parts), comments=True))
 
 
-def run_page(name):
-    """The names that the Python blocks of a page of the documentation leave behind."""
-    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(compile(block, name, "exec"), names)
-    return names
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "bench").glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
-def test_the_tour_of_recommending_runs(tmp_path, monkeypatch):
-    pytest.importorskip("pyarrow")
-    monkeypatch.chdir(tmp_path)
-    names = run_page("recommending.md")
-    assert names["table"].user.tolist().count("somebody new") == 5
-    assert names["summary"].users == names["reco"]["user_id"].nunique() == len(names["model"].user_factors)
-    assert len(names["reasons"].ids) == 10
-
-
-@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
-def test_the_tour_of_evaluating_runs(tmp_path, monkeypatch):
-    pytest.importorskip("optuna")
-    monkeypatch.chdir(tmp_path)
-    names = run_page("evaluation.md")
-    table = names["table"].set_index(["model", "metric"])
-    assert table.loc[("WMF", "ndcg@20"), "difference_low"] > 0
-    assert 1 <= names["model"].history[-1].epoch <= 2
-    assert names["by_user"]["ndcg@20"].mean() == pytest.approx(table.loc[("WMF", "ndcg@20"), "value"])
-    assert len(names["found"].trials) == 3
-
-
-@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
-def test_the_tour_of_large_data_runs(tmp_path, monkeypatch):
-    pytest.importorskip("duckdb")
-    monkeypatch.chdir(tmp_path)
-    names = run_page("large_data.md")
-    assert len(names["store"].shards) == 4
-    assert names["model"].interactions.nnz == names["prepared"].pairs
-    assert names["ids"].shape == (3, 5)
-
-
-@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
-def test_the_tour_of_clusters_runs(tmp_path, monkeypatch):
-    pytest.importorskip("duckdb")
-    pytest.importorskip("distributed")
-    monkeypatch.chdir(tmp_path)
-    names = run_page("cluster.md")
-    assert names["cluster"].status.name == "closed"
-    assert names["summary"].users == len(names["alone"].user_factors) == len(names["model"].user_factors)
-
-
-PAGES = sorted(page for folder in (ROOT, ROOT / "docs", ROOT / "bench") for page in folder.glob("*.md"))
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_to_files_lead_somewhere(page):
     prose = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
     links = re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", prose)
