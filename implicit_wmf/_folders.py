@@ -192,6 +192,35 @@ def writing_file(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[An
         os.fsync(file.fileno())
 
 
+def check_can_write_file(target: Path) -> None:
+    """Check the place of a file before the work of making it.
+
+    Raises
+    ------
+    InputError
+        For a folder of this name, and a folder around it that does not exist or may not be written to.
+    """
+    if not target.parent.is_dir():
+        raise InputError(f"there is no folder {target.parent} for {target.name}; create it first")
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; name a file")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise InputError(f"the folder of {target} may not be written to; choose another one")
+
+
+@contextmanager
+def replacing_file(target: Path) -> Iterator[Path]:
+    """Give a path to write to, which then becomes the target in one step; after an error nothing is left of it."""
+    temporary = _new_name(target, "tmp")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file through to the disk."""
     with writing_file(path) as file:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 import pandas as pd
 
 from .._arrow import parquet_files
-from .._folders import writing_file
+from .._folders import check_can_write_file, replacing_file, writing_file
 from ..errors import InputError
 from ..parameters import as_path
-from .files import PARQUET, SEPARATORS, PathLike, reason
+from .files import PARQUET, SEPARATORS, PathLike
 
 WRITABLE = (".csv", ".tsv", PARQUET)
 
@@ -35,18 +33,12 @@ def write_table(frame: pd.DataFrame, path: PathLike) -> None:
         For Parquet without pyarrow.
     """
     target, suffix = check_writable(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with replacing_file(target) as temporary:
         if suffix == PARQUET:
             _write_parquet(frame, temporary)
-        else:
-            with writing_file(temporary, "w", encoding="utf-8", newline="") as file:
-                frame.to_csv(file, sep=SEPARATORS[suffix], index=False, lineterminator="\n")
-        os.replace(temporary, target)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+            return
+        with writing_file(temporary, "w", encoding="utf-8", newline="") as file:
+            frame.to_csv(file, sep=SEPARATORS[suffix], index=False, lineterminator="\n")
 
 
 def check_writable(path: PathLike) -> tuple[Path, str]:
@@ -67,14 +59,9 @@ def check_writable(path: PathLike) -> tuple[Path, str]:
     """
     target = as_path("path", path)
     suffix = target.suffix.lower()
-    if not target.parent.is_dir():
-        raise InputError(f"there is no folder {target.parent} for {target.name}; create it first")
-    if target.is_dir():
-        raise InputError(f"{target} is a folder; name a file")
-    if suffix not in WRITABLE:
+    if suffix not in WRITABLE and not target.is_dir():
         raise InputError(f"{target.name!r} has an unknown suffix; tables are written as {', '.join(WRITABLE)}")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise InputError(f"the folder of {target} may not be written to; choose another one")
+    check_can_write_file(target)
     if suffix == PARQUET:
         parquet_files("Writing Parquet files")
     return target, suffix
