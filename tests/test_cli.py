@@ -112,7 +112,7 @@ def test_values_out_of_range_are_wrong_usage(run, purchases, arguments, message)
 def test_help_names_every_command(run):
     code, out, _ = run("--help")
     assert code == 0
-    commands = ("demo", "prepare", "fit", "recommend", "similar", "explain", "info", "evaluate", "tune")
+    commands = ("demo", "prepare", "fit", "recommend", "similar", "explain", "info", "evaluate", "report", "tune")
     assert set(re.findall(r"^. (\w+)  ", out, re.MULTILINE)) == set(commands)
 
 

@@ -12,13 +12,14 @@ import typer
 
 from ..config import WMFConfig
 from ..datasets import load_online_retail
-from ..errors import InputError
-from ..evaluation import Recommender, compare, split_by_time
+from ..errors import InputError, MissingExtraError
+from ..evaluation import split_by_time
 from ..interactions import Interactions
 from ..model import WMF
 from ..persistence import is_model
-from ..popularity import MostPopular
+from ..report.writing import write_report
 from ..tables import write_table
+from .reporting import compare_with_baselines
 from .wording import changed_values, comparison_table, option
 
 # Counts run to tens of thousands of pieces (wholesalers), so confidence grows with their logarithm. alpha (of 1, 2, 4)
@@ -33,7 +34,7 @@ def run_demo(output: Path) -> None:
     _prepare_folder(output)
     purchases = load_online_retail()
     _describe(purchases)
-    _evaluate(purchases)
+    quality = _evaluate(purchases)
     data = Interactions.from_frame(purchases, **COLUMNS)
     typer.echo("\n3. Recommendations, from a model fitted on everything\n")
     model = WMF.from_config(SETTINGS).fit(data)
@@ -41,6 +42,8 @@ def run_demo(output: Path) -> None:
     for customer in _examples(purchases):
         _show(customer, purchases, model, names)
     _write(output, purchases, model)
+    _report(output, model, names, quality)
+    _tell_next(output)
 
 
 def _prepare_folder(output: Path) -> None:
@@ -71,17 +74,15 @@ def _describe(purchases: pd.DataFrame) -> None:
     )
 
 
-def _evaluate(purchases: pd.DataFrame) -> None:
+def _evaluate(purchases: pd.DataFrame) -> pd.DataFrame:
     train, test = split_by_time(purchases, **COLUMNS, timestamp="day", test_fraction=0.1)
     typer.echo(
         f"\n2. How good is it? Fitted on the first 90 % of the purchases in time ({train.nnz:,} pairs), asked what\n"
         "   customers newly bought afterwards; a list holds 10 of all products, without what the customer had\n"
     )
-    models: dict[str, Recommender] = {
-        "WMF": WMF.from_config(SETTINGS).fit(train),
-        "most popular": MostPopular().fit(train),
-    }
-    typer.echo(comparison_table(compare(models, train, test), train))
+    quality = compare_with_baselines(WMF.from_config(SETTINGS).fit(train), train, test)
+    typer.echo(comparison_table(quality[quality["metric"].isin(["recall@10", "ndcg@10"])], train))
+    return quality
 
 
 def settings_options() -> str:
@@ -116,18 +117,36 @@ def _write(output: Path, purchases: pd.DataFrame, model: WMF) -> None:
     model.save(output / "model")
     lists = model.recommend_frame(N=10)
     write_table(lists, output / "recommendations.csv")
-    table = shlex.quote(str(output / "purchases.csv"))
-    columns = " ".join(f"--{argument} {name}" for argument, name in COLUMNS.items())
     covered = lists["item"].nunique() / model.interactions.shape[1]
     typer.echo(
         f"4. Written to {output}\n\n"
         f"   {'model':<22}the model, for WMF.load and the commands below\n"
         f"   {'purchases.csv':<22}the data\n"
         f"   {'recommendations.csv':<22}10 products for each of {lists['user'].nunique():,} customers; "
-        f"{covered:.0%} of the catalogue appears\n\n"
-        "   Next, the same with a file of your own in place of purchases.csv:\n\n"
+        f"{covered:.0%} of the catalogue appears"
+    )
+
+
+def _report(output: Path, model: WMF, names: pd.Series, quality: pd.DataFrame) -> None:
+    try:
+        written = write_report(model, output / "report.html", names=names, quality=quality)
+    except MissingExtraError as error:
+        typer.echo(f"   {'report.html':<22}not written: {error}")
+        return
+    typer.echo(
+        f"   {'report.html':<22}what the model learned, to look at and to look customers up in: open it in a browser,\n"
+        f"   {'':<22}{written.resolve().as_uri()}"
+    )
+
+
+def _tell_next(output: Path) -> None:
+    table = shlex.quote(str(output / "purchases.csv"))
+    columns = " ".join(f"--{argument} {name}" for argument, name in COLUMNS.items())
+    typer.echo(
+        "\n   Next, the same with a file of your own in place of purchases.csv:\n\n"
         f"   implicit-wmf evaluate {table} {columns} --timestamp day {settings_options()}\n"
         f"   implicit-wmf fit {table} {columns} {settings_options()} -o my-model\n"
         "   implicit-wmf recommend my-model -o lists.csv --n 5\n"
+        f"   implicit-wmf report my-model --data {table} {columns} --timestamp day --name name -o my-report.html\n"
         "   implicit-wmf info my-model"
     )

@@ -1,0 +1,420 @@
+"""The pictures of a fit and of its lists, each drawn into axes that are given or made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from . import numbers
+from .figures import (
+    BLACK,
+    BLUE,
+    DARK,
+    FAINT,
+    GREEN,
+    GREY,
+    LINE,
+    ORANGE,
+    PINK,
+    SIZE,
+    STYLES,
+    VERMILION,
+    axes_size,
+    few_ticks,
+    ground,
+    legend,
+    name_axes,
+    percent,
+    prepare,
+    printable,
+    short,
+    ticks_at,
+    whole_ticks,
+    write,
+)
+from .labels import spread
+from .map_plot import plot_item_map as plot_item_map
+
+_PART_STYLES = {
+    "loss": (BLACK, "o", "-"),
+    "stored": (BLUE, "s", "-"),
+    "background": (ORANGE, "^", (0, (5, 1.5))),
+    "regularization": (GREEN, "D", (0, (1, 1))),
+}
+_MOST_MARKERS = 25  # on a curve; of more points every second or so has one
+
+
+def plot_objective(history: Any, *, ax: Any = None) -> Any:
+    """Draw the objective and its three parts by epoch.
+
+    Parameters
+    ----------
+    history : list of EpochRecord or IterationRecord, or pandas.DataFrame
+        ``model.history``, or ``model.history_frame()``. Where the parts were not recorded (by the factorizers of other
+        objectives), the objective alone is drawn.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default new axes of a figure of their own.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With a line for each part and its last value beside it. The axis of values begins at 0, or is logarithmic where
+        the first epochs are so far above the last that these could not be told apart.
+
+    Raises
+    ------
+    InputError
+        If there are no epochs, or their loss was not computed.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    table = numbers.objective_table(history)
+    ax = prepare(ax)
+    curves = {name: table[name].to_numpy(float) for name in table.columns.drop("epoch")}
+    loss = curves["loss"]
+    logarithmic = bool(loss.min() > 0 and loss.max() > 5 * loss[-1])
+    epochs = table["epoch"].to_numpy()
+    for name, values in curves.items():
+        colour, marker, dash = _PART_STYLES[name]
+        ax.plot(
+            epochs, np.where(values > 0, values, np.nan) if logarithmic else values,
+            color=colour, marker=marker, linestyle=dash, linewidth=2.4 if name == "loss" else 1.8, markersize=4.5,
+            markevery=_every(len(epochs)), clip_on=False, zorder=3 if name == "loss" else 2,
+        )  # fmt: skip
+    if logarithmic:
+        ax.set_yscale("log")
+    elif loss.min() >= 0:
+        ax.set_ylim(0, loss.max() * 1.05 or 1)
+    few_ticks(ax.yaxis, short)
+    whole_ticks(ax.xaxis)
+    name_axes(ax, "epoch", "value")
+    ends = {name: values[-1] for name, values in curves.items()}
+    if len(loss) > 1 and loss[-2]:
+        change = (loss[-1] - loss[-2]) / abs(loss[-2])
+        text = f"the last epoch changed the objective by {100 * change:+.2g} %".replace("-", "\u2212")
+        write(ax, text, (0, 1), (2, 6), xycoords="axes fraction", va="bottom", color=GREY)
+    _label_ends(ax, epochs[-1], {("objective" if name == "loss" else name): ends[name] for name in ends}, list(ends))
+    return ax
+
+
+def _label_ends(ax: Any, x: float, ends: dict[str, float], styles: Sequence[str]) -> None:
+    """Name curves where they end, the names moved apart."""
+    _, height = axes_size(ax)
+    low, high = ax.transData.inverted().transform(ax.transAxes.transform([(0, 0), (0, 1)]))[:, 1]
+    at = np.array([value if ax.get_yscale() == "linear" else max(value, low) for value in ends.values()])
+    drawn = ax.transAxes.inverted().transform(ax.transData.transform(np.column_stack([np.full(at.size, x), at])))
+    wanted = drawn[:, 1] * height
+    moved = spread(wanted, 1.05 * LINE, 0.3 * LINE, height)
+    for (name, value), style, there, place in zip(ends.items(), styles, at, moved - wanted, strict=True):
+        colour = _PART_STYLES[style][0]
+        write(ax, f"{name} {short(value)}", (x, there), (9, place), color=_readable(colour), va="center")
+
+
+def _readable(colour: str) -> str:
+    """Orange is too light for letters."""
+    return "#9A6A00" if colour == ORANGE else colour
+
+
+def _every(count: int) -> int:
+    return -(-count // _MOST_MARKERS)
+
+
+def plot_validation(history: Any, metric: str | None = None, *, ax: Any = None) -> Any:
+    """Draw a metric on held-out interactions by epoch, and mark the epoch whose factors the model has.
+
+    Parameters
+    ----------
+    history : list of EpochRecord or IterationRecord, or pandas.DataFrame
+        ``model.history``, or ``model.history_frame()``, of a fit with ``validation=``.
+    metric : str, optional
+        A metric that was measured, such as "recall@10"; by default the first, which decides on the best epoch.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default new axes of a figure of their own.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With the curve. The axis of values does not begin at 0: what is looked for is where the curve ceases to rise.
+
+    Raises
+    ------
+    InputError
+        If the metric was not measured; names those that were.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    name, table, best = numbers.validation_table(history, metric)
+    ax = prepare(ax)
+    epochs, values = table["epoch"].to_numpy(), table["value"].to_numpy(float)
+    ax.plot(epochs, values, color=BLUE, marker="o", markersize=4.5, linewidth=2, markevery=_every(len(epochs)))
+    ax.margins(x=0.06, y=0.12)
+    few_ticks(ax.yaxis, short)
+    whole_ticks(ax.xaxis)
+    name_axes(ax, "epoch", name)
+    chosen = np.flatnonzero(epochs == best)
+    if chosen.size and np.isfinite(values[chosen[0]]):
+        value = values[chosen[0]]
+        ax.plot([best], [value], color=VERMILION, marker="*", markersize=16, markeredgecolor=BLACK, linestyle="none")
+        late = best > (epochs[0] + epochs[-1]) / 2 and len(epochs) > 1
+        side = -1 if late else 1
+        write(
+            ax, f"best epoch {best}: {value:.4f}", (best, value), (6 * side, -2.2 * LINE),
+            ha="right" if late else "left", va="top", color=VERMILION, bbox=ground(),
+        )  # fmt: skip
+        low, high = ax.get_ylim()
+        ax.set_ylim(min(low, value - 0.3 * (high - low)), high)
+    return ax
+
+
+def plot_metric(table: Any, metric: str = "recall", *, ax: Any = None) -> Any:
+    """Draw a metric of several models against the length of the lists, with its intervals.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        What `compare` or `evaluate` of `implicit_wmf.evaluation` returned, of the metric at one or several lengths k,
+        such as ``metrics=["recall@5", "recall@10", "recall@20"]``.
+    metric : str
+        Its name, without ``@k``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default new axes of a figure of their own.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With a curve for each model, the first one thicker, and a band for its interval (low to high); where only one
+        length was measured, with a line for each model and its interval on it. The axis of values begins at 0.
+
+    Raises
+    ------
+    InputError
+        If the table has no such metric; names those it has.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    curves = numbers.metric_curves(table, metric)
+    lengths = sorted({int(k) for curve in curves.values() for k in curve["k"]})
+    if len(lengths) == 1 and len(curves) > 1:
+        return _plot_models(curves, f"{metric}@{lengths[0]}", ax)
+    ax = prepare(ax)
+    handles = []
+    for number, curve in enumerate(curves.values()):
+        colour, marker, dash = STYLES[number % len(STYLES)]
+        k = curve["k"].to_numpy(float)
+        ax.fill_between(k, curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
+        (line,) = ax.plot(
+            k, curve["value"], color=colour, marker=marker, linestyle=dash, markersize=5.5,
+            linewidth=2.6 if number == 0 else 1.6, zorder=3 if number == 0 else 2,
+        )  # fmt: skip
+        handles.append(line)
+    if len(lengths) > 2 and lengths[-1] > 5 * lengths[0]:
+        ax.set_xscale("log")
+    ticks_at(ax.xaxis, *_thinned(lengths, ax.get_xscale() == "log"))
+    _from_zero(ax.set_ylim, curves)
+    few_ticks(ax.yaxis, short)
+    name_axes(ax, "k, the length of the lists", f"{metric}@k")
+    if any(curves):
+        legend(ax, handles, list(curves))
+    return ax
+
+
+def _thinned(lengths: Sequence[int], logarithmic: bool) -> tuple[list[int], list[str]]:
+    """Leave out the ticks that would run into the one before; the last one stays."""
+    where = np.log(lengths) if logarithmic else np.asarray(lengths, dtype=float)
+    least = 0.07 * (where[-1] - where[0])
+    kept = [len(lengths) - 1]
+    for index in range(len(lengths) - 2, -1, -1):
+        if where[kept[-1]] - where[index] >= least:
+            kept.append(index)
+    return [lengths[index] for index in kept[::-1]], [f"{lengths[index]}" for index in kept[::-1]]
+
+
+def _from_zero(set_limits: Any, curves: dict[str, pd.DataFrame]) -> None:
+    """Begin an axis of values at 0; metrics such as a rank may be any number, none of them is below 0."""
+    tables = pd.concat(curves.values())
+    highest = float(np.nanmax(tables[["value", "high"]].to_numpy(float)))
+    set_limits(0, 1.06 * highest if highest > 0 else 1)
+
+
+def _plot_models(curves: dict[str, pd.DataFrame], name: str, ax: Any) -> Any:
+    """Draw one value a model, with its interval, the first model on top."""
+    ax = prepare(ax, height=1.1 + 0.42 * len(curves), grid="x")
+    for number, curve in enumerate(curves.values()):
+        colour, marker, _ = STYLES[number % len(STYLES)]
+        value, low, high = (float(curve[column].iloc[0]) for column in ("value", "low", "high"))
+        ax.plot([low, high], [number, number], color=colour, linewidth=5, alpha=0.45, solid_capstyle="butt")
+        ax.plot([value], [number], color=colour, marker=marker, markersize=10 if number == 0 else 8)
+        write(ax, (short(value) if value >= 1000 else f"{value:#.3g}".rstrip(".")), (value, number), (0, 8), ha="center", va="bottom", bbox=ground())
+    ticks_at(ax.yaxis, range(len(curves)), [printable(one, 24) for one in curves])
+    ax.set_ylim(len(curves) - 0.5, -0.8)
+    _from_zero(ax.set_xlim, curves)
+    few_ticks(ax.xaxis, short)
+    name_axes(ax, name, "")
+    return ax
+
+
+def plot_popularity(interactions: Any, *, ax: Any = None) -> Any:
+    """Draw the long tail of the data: which share of all pairs the most popular items have.
+
+    Parameters
+    ----------
+    interactions : Interactions, or matrix of shape (users, items)
+        What the model was fitted to; a pair is a user and an item with a positive value.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default new axes of a figure of their own.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With the curve (the Lorenz curve, from the most popular item on), the top 1 %, 10 % and 50 % of the items marked
+        on it, and the straight line that it would be if all items were equally popular.
+
+    Raises
+    ------
+    InputError
+        If there is no pair.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    counts = _some_pairs(interactions)
+    ax = prepare(ax)
+    items = counts.size
+    sizes = np.unique(np.rint(np.linspace(0, items, min(items, 1000) + 1)).astype(np.int64))
+    sizes = np.union1d(sizes, np.arange(min(items, 1000) // 10 + 1))  # the steep part
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
+    ax.plot(sizes / items, numbers.head_shares(counts, sizes), color=BLUE, linewidth=2.6, clip_on=False)
+    write(ax, "if all were\nequally popular", (0.7, 0.7), (6, -6), color=GREY, ha="left", va="top")
+    tops = sorted({numbers.top_items(items), max(1, items // 10), max(1, items // 2)})
+    marked = numbers.head_shares(counts, tops)
+    width, height = axes_size(ax)
+    lines = spread([-(share * height) for share in marked], 1.2 * LINE, -height, 0)
+    for top, share, line in zip(tops, marked, lines, strict=True):
+        ax.plot([top / items], [share], color=VERMILION, marker="o", markersize=7, clip_on=False, zorder=4)
+        write(
+            ax, f"{_top_words(top, items)}: {percent(share)} of pairs", (top / items, share),
+            (10, -line - share * height - 0.7 * LINE), va="center", bbox=ground(),
+        )  # fmt: skip
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    for axis in (ax.xaxis, ax.yaxis):
+        ticks_at(axis, [0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+    name_axes(ax, "share of the items, the most popular first", "share of all pairs")
+    return ax
+
+
+def _top_words(top: int, items: int) -> str:
+    return "top item" if top == 1 else f"top {percent(round(top / items, 2))}"
+
+
+def _some_pairs(interactions: Any) -> NDArray[np.int64]:
+    counts = numbers.popularity(interactions)
+    if not counts.any():
+        raise InputError("interactions: no value is positive, so that no item has a user; give what users took")
+    return counts
+
+
+def plot_exposure(interactions: Any, lists: Any, *, ax: Any = None) -> Any:
+    """Draw what lists show of popular and of rare items, beside what people take.
+
+    Parameters
+    ----------
+    interactions : Interactions, or matrix of shape (users, items)
+        What the model was fitted to. Its items are cut by popularity into ten groups of about equal shares of all pairs
+        (:func:`implicit_wmf.report.numbers.popularity_groups`).
+    lists : (users, N) array of int, or mapping of str to such arrays
+        Positions of items as `recommend` returns them, -1 where a list has ended; several by name, such as
+        ``{"WMF": ids, "most popular": others}``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default new axes of a figure of their own.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With a bar for each group's share of the pairs and a line for its share of the places in lists: below the bars
+        at the right means that rare items are shown less than people take them.
+
+    Raises
+    ------
+    InputError
+        If there is no pair, or an id in a list is no item.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    counts = _some_pairs(interactions)
+    shown = numbers.named_lists(lists, counts.size)
+    groups = numbers.popularity_groups(counts)
+    sizes = np.bincount(groups)
+    ax = prepare(ax, grid="y")
+    places = np.arange(sizes.size)
+    bars = ax.bar(places, np.bincount(groups, counts) / counts.sum(), color=FAINT, edgecolor=GREY, width=0.8)
+    handles, names = [bars], ["what people take"]
+    for number, (name, listed) in enumerate(shown.items()):
+        colour, marker, dash = STYLES[number % len(STYLES)]
+        shares = np.bincount(groups, listed) / max(int(listed.sum()), 1)
+        (line,) = ax.plot(
+            places, shares, color=colour, marker=marker, linestyle=dash, markersize=6.5, clip_on=False,
+            linewidth=2.6 if number == 0 else 1.8,
+        )  # fmt: skip
+        handles.append(line)
+        names.append(name if listed.any() else f"{printable(name, 20)} (nothing listed)")
+    ax.set_ylim(bottom=0)
+    few_ticks(ax.yaxis, percent)
+    ticks_at(ax.xaxis, places, [f"{size}" if size < 1000 else short(float(f"{size:.2g}")) for size in sizes])
+    name_axes(ax, "items in each group, from popular (left) to rare (right)", "share")
+    legend(ax, handles, names)
+    return ax
+
+
+def plot_spectrum(model: Any, *, ax: Any = None) -> Any:
+    """Draw the eigenvalues of both Gram matrices, as shares, and name their effective ranks.
+
+    The Gram matrices are W'W of the users' factors and H'H of the items' (d x d); their eigenvalues are how much of the
+    factors lies in each of d directions.
+
+    Parameters
+    ----------
+    model : fitted estimator with user_factors and item_factors
+        Such as :class:`implicit_wmf.WMF`; memory-mapped factors are read in blocks.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default new axes of a figure of their own.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With a falling curve for users and one for items (one for both where they are the same factors). Directions of
+        share 0 have no point. The effective rank is that of :func:`implicit_wmf.report.numbers.spectrum`.
+
+    Raises
+    ------
+    InputError
+        If the model has no factors, or they cannot be squared.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    users, items = (numbers.factors_of(model, side) for side in ("user", "item"))
+    sides = {"users and items": users} if users is items else {"users": users, "items": items}
+    ax = prepare(ax)
+    handles, names = [], []
+    lowest = 1.0
+    for (side, factors), (colour, marker, dash) in zip(sides.items(), STYLES, strict=False):
+        values, rank = numbers.spectrum(factors)
+        shares = values / (values.sum() or 1)
+        directions = np.arange(1, values.size + 1)
+        (line,) = ax.plot(
+            directions, np.where(shares > 0, shares, np.nan), color=colour, marker=marker, linestyle=dash,
+            markersize=4.5, linewidth=2, markevery=(len(handles) * _every(values.size) // 2, _every(values.size)),
+        )  # fmt: skip
+        handles.append(line)
+        names.append(f"{side}: effective rank {rank:.1f} of {values.size}")
+        lowest = min([lowest, *shares[shares > 0]])
+    ax.set_yscale("log")
+    ax.set_ylim(lowest / 1.5, 1.3)
+    few_ticks(ax.yaxis, percent)
+    whole_ticks(ax.xaxis)
+    name_axes(ax, "direction, the largest first", "share of the whole")
+    legend(ax, handles, names)
+    return ax
