@@ -53,7 +53,7 @@ def encode(explorer: Explorer) -> str:
         "item_names": explorer.item_names,
         "user_ids": explorer.user_ids,
         "item_search": [_searched(*pair) for pair in zip(explorer.item_ids, explorer.item_names, strict=True)],
-        "user_search": [fold(one) for one in explorer.user_ids],
+        "user_search": [_searched(one, one) for one in explorer.user_ids],
     }
     for name, strings in texts.items():
         arrays |= _strings(name, strings)
@@ -83,8 +83,8 @@ def printable(text: str) -> str:
 
 
 def _searched(one: str, name: str) -> str:
-    """Id and name, a line each, so that the page knows where each begins."""
-    return fold(one) if one == name else f"{fold(name)}\n{fold(one)}"
+    """Name and id, each a line with an end of line on both sides: the page sees by it where one begins and ends."""
+    return f"\n{fold(one)}\n" if one == name else f"\n{fold(name)}\n{fold(one)}\n"
 
 
 def _strings(name: str, texts: list[str]) -> Arrays:

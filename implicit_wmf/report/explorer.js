@@ -4,6 +4,7 @@
   const TYPES = Object.fromEntries([Int16Array, Int32Array, Uint8Array, Uint32Array, Float32Array, Float64Array]
     .map((type) => [type.name.toLowerCase().replace("array", ""), type]));
   const LISTED = 40; // results of a search; the list says how many more there are
+  const FRESH = "The reasons are worked out afresh and may differ a little from the score.";
   const COMMAND = "implicit-wmf explain MODEL --user ID --item ID";
   const SHOWN = 6; // rows of a history before "Show more"
   const MORE = 100;
@@ -17,7 +18,6 @@
 
   let data; // what encoding.py wrote
   let kinds; // of each kind: ids, names, what is searched, and the order of equally good results
-
   const at = (id) => document.getElementById(id);
 
   function make(tag, attributes = {}, ...children) {
@@ -72,11 +72,8 @@
   // 0: the id or name itself; 1: it begins so; 2: words begin so; 3: somewhere within; -1: not at all
   function quality(text, query, words) {
     for (const word of words) if (!text.includes(word)) return -1;
-    const lines = `\n${text}\n`;
-    if (lines.includes(`\n${query}\n`)) return 0;
-    if (lines.includes(`\n${query}`)) return 1;
-    const blanks = lines.replaceAll("\n", " ");
-    return words.every((word) => blanks.includes(` ${word}`)) ? 2 : 3;
+    if (text.includes(`\n${query}`)) return text.includes(`\n${query}\n`) ? 0 : 1;
+    return words.every((word) => text.includes(` ${word}`) || text.includes(`\n${word}`)) ? 2 : 3;
   }
 
   function searchKind(kind, query, words, most) {
@@ -107,9 +104,9 @@
     if (Number.isInteger(number) || size >= 1000) return whole.format(number);
     return size >= 0.1 ? finer.format(number) : small.format(number);
   }
+
   const address = (kind, id) => `#${kind}=${encodeURIComponent(id)}`;
   const named = (name) => make("bdi", { class: "name" }, name);
-
   const note = (...words) => make("p", { class: "note" }, ...words);
   const linkTo = (kind, place) =>
     make("a", { class: "go", href: address(kind, kinds[kind].ids[place]) }, named(kinds[kind].names[place]));
@@ -169,7 +166,8 @@
     }
     const against = [...values, rest].some((value) => value < -Math.abs(score) / 200);
     return make("div", { class: "why" },
-      make("p", {}, "Because this user has:"), make("ul", { class: "rows" }, ...rows),
+      make("p", {}, items.length ? "Because this user has:" : "This user has nothing yet that speaks for it."),
+      make("ul", { class: "rows" }, ...rows),
       score > 0 ? null : note("The numbers are what each one adds to the score."),
       against ? note("A minus sign: this one speaks against the item.") : null);
   }
@@ -177,11 +175,11 @@
   function recommendation(user, rank) {
     const cell = user * data.lists + rank;
     const item = data.recommended[cell];
-    const row = make("li", {}, make("span", { class: "rank" }, `${rank + 1}.`), linkTo("item", item),
-      make("span", { class: "number" }, figure(data.scores[cell])));
+    const number = make("span", { class: "number" }, figure(data.scores[cell]));
+    const row = make("li", {}, make("span", { class: "rank" }, `${rank + 1}.`), linkTo("item", item), number);
     if (!data.why) return row;
-    const button = make("button", { type: "button", class: "ask", "aria-expanded": "false",
-      "aria-label": `Why ${data.item_names[item]}?` }, "Why?");
+    const button = make("button", { type: "button", class: "ask", "aria-expanded": "false" }, "Why?");
+    button.setAttribute("aria-label", `Why ${data.item_names[item]}?`);
     button.addEventListener("click", () => {
       const open = button.getAttribute("aria-expanded") === "true";
       button.setAttribute("aria-expanded", String(!open));
@@ -193,18 +191,16 @@
   }
 
   function listFor(user) {
-    const row = data.recommended.subarray(user * data.lists, (user + 1) * data.lists);
-    const count = row.filter((item) => item >= 0).length;
-    const fresh = "The reasons are worked out afresh and may differ a little from the score.";
+    const [begin, end] = [user * data.lists, (user + 1) * data.lists];
+    const count = data.recommended.subarray(begin, end).filter((item) => item >= 0).length;
     const rows = Array.from({ length: count }, (_, rank) => recommendation(user, rank));
     return make("section", {}, make("h4", {}, "Recommended"),
       note(count ? data.score_note : "There is nothing left to recommend: this user has everything."),
-      make("ol", { class: "rows" }, ...rows), count ? note(data.why ? fresh : data.reasons_note) : null);
+      make("ol", { class: "rows" }, ...rows), count ? note(data.why ? FRESH : data.reasons_note) : null);
   }
 
   function showUser(user) {
-    return [heading("User ", data.user_ids[user]),
-      make("p", {}, `Has ${plural(data.user_items[user], "item")}.`),
+    return [heading("User ", data.user_ids[user]), make("p", {}, `Has ${plural(data.user_items[user], "item")}.`),
       make("div", { class: "sides" }, historyOf(user), listFor(user))];
   }
 
@@ -219,12 +215,11 @@
   }
 
   function showItem(item) {
-    const id = data.item_ids[item];
     const had = data.item_users[item];
     const verb = had === 1 ? "has" : "have";
     const who = had ? `${whole.format(had)} of ${plural(data.users, "user")} ${verb} it.` : "Nobody has it yet.";
     const meaning = "Items that the same kind of users take. 1 means exactly alike, 0 nothing in common.";
-    return [heading("", data.item_names[item]), make("p", {}, "Item ", named(id), `. ${who}`),
+    return [heading("", data.item_names[item]), make("p", {}, "Item ", named(data.item_ids[item]), `. ${who}`),
       make("section", {}, make("h4", {}, "Similar items"), note(meaning), neighbours(item))];
   }
 
@@ -261,6 +256,7 @@
     depth = history.state?.depth ?? (moved ? depth + 1 : 0);
     history.replaceState({ depth }, "");
     const goal = asked();
+    if (!goal && moved && location.hash) return; // to another part of the page
     const view = goal?.place === undefined ? notFound : { user: showUser, item: showItem }[goal.kind];
     const found = goal ? view(goal.place ?? goal) : examples();
     if (goal && depth) {
@@ -280,9 +276,8 @@
     const scopes = Object.entries({ both: "Both", user: "Users", item: "Items" }).map(([value, label]) =>
       make("label", {}, make("input", { type: "radio", name: "explorer-scope", value }), label));
     scopes[0].firstChild.checked = true;
-    const popup = make("div", { id: "explorer-popup" },
+    const popup = make("div", { id: "explorer-popup", hidden: "" },
       make("ul", { id: "explorer-list", role: "listbox", "aria-label": "Found" }), make("p", { id: "explorer-count" }));
-    popup.hidden = true;
     at("explorer-app").append(
       make("fieldset", {}, make("legend", {}, "Search among"), ...scopes),
       make("label", { for: "explorer-input", class: "label" }, "Type a user or an item: name, id, or part of it"),
@@ -315,11 +310,10 @@
 
     function choose(place) {
       waiting = clearTimeout(waiting);
-      const { kind, place: position } = results[place];
+      const [chosen, before] = [results[place], location.hash];
       open(false);
       input.value = "";
-      const before = location.hash;
-      location.hash = address(kind, kinds[kind].ids[position]);
+      location.hash = address(chosen.kind, kinds[chosen.kind].ids[chosen.place]);
       if (location.hash === before) show(false);
     }
 
@@ -385,14 +379,14 @@
     try {
       data = read(await unpack(at("explorer-data").textContent));
     } catch (error) {
-      const old = typeof DecompressionStream === "undefined";
-      at("explorer-state").textContent = old ? TOO_OLD : `The file is damaged: its data cannot be read (${error}).`;
+      const damaged = `The file is damaged: its data cannot be read (${error}).`;
+      at("explorer-state").textContent = typeof DecompressionStream === "undefined" ? TOO_OLD : damaged;
       return;
     }
     at("explorer-data").remove(); // megabytes of text that nothing needs any more
     prepare();
     runBox(buildBox());
-    at("explorer-state").hidden = true;
+    at("explorer-state").remove();
     at("explorer-app").hidden = false;
     addEventListener("hashchange", () => show(true));
     show(false);

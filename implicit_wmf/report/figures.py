@@ -134,9 +134,16 @@ def few_ticks(axis: Any, form: Any, most: int = 6) -> None:
     """Put few ticks, written by a function of the value; on a logarithmic axis at powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(numticks=most) if axis.get_scale() == "log" else MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_locator(
+        LogLocator(numticks=most) if axis.get_scale() == "log" else MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])
+    )
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
+
+
+def every(count: int) -> int:
+    """Tell which of so many points on a curve have a marker: each, or each second or so."""
+    return -(-count // 25)
 
 
 def write(ax: Any, text: str, at: tuple[float, float], offset: tuple[float, float] = (0, 0), **how: Any) -> Any:
@@ -146,13 +153,13 @@ def write(ax: Any, text: str, at: tuple[float, float], offset: tuple[float, floa
 
 
 def ground() -> dict[str, Any]:
-    """Make what keeps text readable on lines and points: white behind it (a rim of the letters would double the SVG)."""
+    """Make what keeps text readable on lines: white behind it, as a rim around the letters would double the SVG."""
     return {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
 
 
 def legend(ax: Any, handles: Sequence[Any], names: Sequence[str]) -> None:
     """Name curves above the axes, in as many columns as fit the width; names are shown as they are."""
-    names = [printable(name, 44) for name in names]
+    names = [printable(name, 44 if len(names) < 7 else 18) for name in names]
     widest = max(text_width(name) for name in names) + 4.6 * SIZE  # the handle and what is between
     columns = max(1, min(len(names), int(0.85 * _width(ax) / widest)))
     made = ax.legend(

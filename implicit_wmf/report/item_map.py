@@ -42,11 +42,11 @@ class ItemMap(NamedTuple):
 def map_items(factors: Array, anchors: Whole, neighbours: int, shown: int = 3000) -> ItemMap:
     """Find the neighbours of items, and the places of all in a plane.
 
-    Items are taken as vectors of length 1, so that those of high cosine lie near each other, and mapped linearly. Of the
-    linear maps the one is chosen that takes the means of the groups to the corners of a regular polygon, by least
-    squares and without the directions in which they hardly differ, so that groups that are alike stay together. One or
-    two groups are seen in the plane in which their means, and then all items, differ most (principal components;
-    Pearson 1901, "On lines and planes of closest fit to systems of points in space").
+    Items are taken as vectors of length 1, so that those of high cosine lie near each other, and mapped linearly, so
+    that the means of the groups come to the corners of a regular polygon: by least squares, and without the directions
+    in which they hardly differ, so that groups that are alike stay together. One or two groups are seen in the plane in
+    which their means, and then all items, differ most (principal components; Pearson 1901, "On lines and planes of
+    closest fit to systems of points in space").
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def _plane(factors: Array, groups: list[Whole]) -> tuple[Floats, Floats]:
     largest = np.take_along_axis(found, np.abs(found).argmax(axis=1)[:, None], axis=1)
     plane = np.zeros((factors.shape[1], 2))
     plane[:, : len(found)] = (found * np.where(largest < 0, -1, 1)).T  # a sign that does not hang on rounding
-    if len(groups) > 2 and sizes[1] > _FLAT:
+    if len(groups) > 2 and np.sum(sizes > _FLAT) > 1:
         plane = np.linalg.pinv(means - centre, rcond=_ALIKE) @ _corners((means - centre) @ plane)
     return centre, plane
 

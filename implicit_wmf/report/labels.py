@@ -42,8 +42,8 @@ def spread(wanted: Any, gap: float, low: float, high: float) -> Floats:
         while groups and groups[-1][0] + groups[-1][1] * gap > first:
             before, many = groups.pop()
             middle = (before * many + (first - many * gap) * size) / (many + size)
-            first, size = middle, many + size
-        first = max(low, min(first, high - (size - 1) * gap))
+            size += many
+            first = max(low, min(middle, high - (size - 1) * gap))
         groups.append((first, size))
     found = np.empty(places.size)
     found[order] = [first + step * gap for first, size in groups for step in range(size)]
@@ -89,8 +89,9 @@ def place(
         costs.append((boxes, nearest, cost + _ON_ALL_FAINT / max(len(faint), 1) * _covered(boxes, faint)))
     turns = [np.roll(np.arange(len(sizes)), shift)[::way] for shift in range(len(sizes)) for way in (1, -1)]
     tried = [_place_in_order(order, costs, targets) for order in turns]
-    _, _, boxes = min(tried, key=lambda one: one[:2], default=(0, 0.0, {}))
-    return [tuple(boxes[number][:2].tolist()) if number in boxes else None for number in range(len(sizes))]
+    _, _, lying = min(tried, key=lambda one: one[:2], default=(0, 0.0, {}))
+    found = [lying.get(number) for number in range(len(sizes))]
+    return [None if box is None else (float(box[0]), float(box[1])) for box in found]
 
 
 def _place_in_order(
@@ -120,13 +121,15 @@ def _boxes(width: float, height: float, room: tuple[float, float]) -> Floats:
 
 
 def _apart(boxes: Floats, other: Floats, gap: float) -> NDArray[np.bool_]:
-    return np.any((boxes[:, :2] >= other[2:] + gap) | (boxes[:, 2:] <= other[:2] - gap), axis=1)
+    apart: NDArray[np.bool_] = np.any((boxes[:, :2] >= other[2:] + gap) | (boxes[:, 2:] <= other[:2] - gap), axis=1)
+    return apart
 
 
 def _covered(boxes: Floats, marks: Floats) -> Floats:
     """How many marks each box covers, or nearly."""
     low, high = boxes[:, None, :2] - _GAP, boxes[:, None, 2:] + _GAP
-    return np.all((marks >= low) & (marks <= high), axis=2).sum(axis=1).astype(np.float64)
+    covered: Floats = np.all((marks >= low) & (marks <= high), axis=2).sum(axis=1).astype(np.float64)
+    return covered
 
 
 def _crosses(starts: Floats, end: Floats, box: Floats) -> Floats:

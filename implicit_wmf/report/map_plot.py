@@ -33,14 +33,12 @@ from .labels import place
 Floats = NDArray[np.float64]
 
 _ANCHORS = 5
-_MOST_ANCHORS, _MOST_NEIGHBOURS = 10, 10  # more names than this no picture has room for
+_MOST_ANCHORS, _MOST_NEIGHBOURS = len(STYLES), 10  # more than this no picture tells apart, or has room for
 _LETTERS = 25  # of a name
 _RIM = 5.0  # points before names, for a bar of their group's colour
 
 
-def plot_item_map(
-    model: Any, names: Any = None, *, items: Any = None, neighbours: int = 4, ax: Any = None
-) -> Any:
+def plot_item_map(model: Any, names: Any = None, *, items: Any = None, neighbours: int = 4, ax: Any = None) -> Any:
     """Draw items as points in a plane, with the names of a few and of their neighbours.
 
     Parameters
@@ -50,7 +48,7 @@ def plot_item_map(
     names : mapping or pandas.Series of raw item id to str, optional
         What to call items. Where there is no name, or the fonts have less than half of its letters, the id is shown.
     items : (any,) array of int, optional
-        Positions of the items whose neighbours to show, at most 10; by default 5 popular ones that are unlike each
+        Positions of the items whose neighbours to show, at most 7; by default 5 popular ones that are unlike each
         other (:func:`implicit_wmf.report.item_map.far_apart`).
     neighbours : int
         How many of each, at most 10: those of the highest cosine, as `similar_items` finds them.
@@ -73,7 +71,8 @@ def plot_item_map(
         If matplotlib is not installed.
     """
     factors = numbers.factors_of(model, "item")
-    if not isinstance(neighbours, int | np.integer) or not 0 <= neighbours <= _MOST_NEIGHBOURS:
+    whole = isinstance(neighbours, int | np.integer) and not isinstance(neighbours, bool)
+    if not whole or not 0 <= neighbours <= _MOST_NEIGHBOURS:
         raise InputError(f"neighbours is {neighbours!r}; give a whole number from 0 to {_MOST_NEIGHBOURS}")
     anchors = _anchors(model, factors, items)
     found = map_items(factors, anchors, int(neighbours))
@@ -144,7 +143,7 @@ def _write_names(ax: Any, found: ItemMap, texts: list[list[str]]) -> None:
         return there
 
     groups = [to_points(places) for places in found.places]
-    texts, sizes, corners = _placed(texts, groups, to_points(found.others[:: -(-len(found.others) // 300)]), room)
+    texts, sizes, corners = _placed(texts, groups, to_points(found.others[:: len(found.others) // 300 + 1]), room)
     for number, (lines, size, corner) in enumerate(zip(texts, sizes, corners, strict=True)):
         if corner is None:
             continue

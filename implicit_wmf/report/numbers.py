@@ -359,7 +359,7 @@ def metric_curves(table: Any, metric: str) -> dict[str, pd.DataFrame]:
         raise InputError(f"metric: {metric!r} is not in the table{known}")
     rows = pd.DataFrame({"k": parts["k"], "value": table["value"]})
     for bound in ("low", "high"):
-        rows[bound] = table[bound] if bound in table else np.nan
+        rows[bound] = table.get(bound, np.nan)
     rows["model"] = table["model"].astype(str) if "model" in table else ""
     rows = rows[(parts["name"] == metric) & rows["value"].notna()].astype({"k": np.int64})
     if len(rows) == 0:

@@ -54,6 +54,7 @@ class Section(NamedTuple):
     blocks: Sequence[Block]
 
 
+_WORDS = 24  # letters of a cell that is no number
 _EXPLORER_TITLE = "Explore users and items"
 _EXPLORER = Template("""<section id="explorer" aria-labelledby="explorer-title">
 <h2 id="explorer-title">${title}</h2>
@@ -129,7 +130,9 @@ def _block(block: Block) -> str:
         case Text(text):
             return f'<p dir="auto">{_text(text)}</p>'
         case Facts(rows):
-            facts = "".join(f'<div><dt>{_text(one)}</dt><dd dir="auto">{_text(value)}</dd></div>' for one, value in rows)
+            facts = "".join(
+                f'<div><dt>{_text(one)}</dt><dd dir="auto">{_text(value)}</dd></div>' for one, value in rows
+            )
             return f'<dl class="facts">{facts}</dl>'
         case Table():
             return _table(block)
@@ -139,12 +142,20 @@ def _block(block: Block) -> str:
             return f'<figure><div class="card"><img src="{source}" alt="{_text(alt)}"></div>{words}</figure>'
 
 
+def _column_class(cells: Sequence[str]) -> str:
+    """Mark a column of words, which begin at the left and wrap; numbers end at the right, on one line."""
+    return ' class="words"' if any(len(cell) > _WORDS and not cell[0].isdigit() for cell in cells) else ""
+
+
 def _table(table: Table) -> str:
     """Write a table in a frame of its own, which scrolls by keyboard too where the screen is narrow."""
-    header = "".join(f'<th scope="col">{_text(one)}</th>' for one in table.header)
+    columns = [_column_class([row[place] for row in table.rows]) for place in range(len(table.header))]
+    header = "".join(
+        f'<th scope="col"{kind}>{_text(one)}</th>' for one, kind in zip(table.header, columns, strict=True)
+    )
     body = "".join(
         f'<tr><th scope="row" dir="auto">{_text(first)}</th>'
-        + "".join(f"<td>{_text(value)}</td>" for value in others)
+        + "".join(f"<td{kind}>{_text(value)}</td>" for value, kind in zip(others, columns[1:], strict=True))
         + "</tr>"
         for first, *others in table.rows
     )

@@ -1,4 +1,4 @@
-"""The pictures of a fit and of its lists, each drawn into axes that are given or made."""
+"""The pictures of data, models and their lists, each drawn into axes that are given or made."""
 
 from __future__ import annotations
 
@@ -12,19 +12,14 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from . import numbers
 from .figures import (
-    BLACK,
     BLUE,
-    DARK,
     FAINT,
-    GREEN,
     GREY,
     LINE,
-    ORANGE,
-    PINK,
-    SIZE,
     STYLES,
     VERMILION,
     axes_size,
+    every,
     few_ticks,
     ground,
     legend,
@@ -37,138 +32,10 @@ from .figures import (
     whole_ticks,
     write,
 )
+from .history_plots import plot_objective as plot_objective
+from .history_plots import plot_validation as plot_validation
 from .labels import spread
 from .map_plot import plot_item_map as plot_item_map
-
-_PART_STYLES = {
-    "loss": (BLACK, "o", "-"),
-    "stored": (BLUE, "s", "-"),
-    "background": (ORANGE, "^", (0, (5, 1.5))),
-    "regularization": (GREEN, "D", (0, (1, 1))),
-}
-_MOST_MARKERS = 25  # on a curve; of more points every second or so has one
-
-
-def plot_objective(history: Any, *, ax: Any = None) -> Any:
-    """Draw the objective and its three parts by epoch.
-
-    Parameters
-    ----------
-    history : list of EpochRecord or IterationRecord, or pandas.DataFrame
-        ``model.history``, or ``model.history_frame()``. Where the parts were not recorded (by the factorizers of other
-        objectives), the objective alone is drawn.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; by default new axes of a figure of their own.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        With a line for each part and its last value beside it. The axis of values begins at 0, or is logarithmic where
-        the first epochs are so far above the last that these could not be told apart.
-
-    Raises
-    ------
-    InputError
-        If there are no epochs, or their loss was not computed.
-    MissingExtraError
-        If matplotlib is not installed.
-    """
-    table = numbers.objective_table(history)
-    ax = prepare(ax)
-    curves = {name: table[name].to_numpy(float) for name in table.columns.drop("epoch")}
-    loss = curves["loss"]
-    logarithmic = bool(loss.min() > 0 and loss.max() > 5 * loss[-1])
-    epochs = table["epoch"].to_numpy()
-    for name, values in curves.items():
-        colour, marker, dash = _PART_STYLES[name]
-        ax.plot(
-            epochs, np.where(values > 0, values, np.nan) if logarithmic else values,
-            color=colour, marker=marker, linestyle=dash, linewidth=2.4 if name == "loss" else 1.8, markersize=4.5,
-            markevery=_every(len(epochs)), clip_on=False, zorder=3 if name == "loss" else 2,
-        )  # fmt: skip
-    if logarithmic:
-        ax.set_yscale("log")
-    elif loss.min() >= 0:
-        ax.set_ylim(0, loss.max() * 1.05 or 1)
-    few_ticks(ax.yaxis, short)
-    whole_ticks(ax.xaxis)
-    name_axes(ax, "epoch", "value")
-    ends = {name: values[-1] for name, values in curves.items()}
-    if len(loss) > 1 and loss[-2]:
-        change = (loss[-1] - loss[-2]) / abs(loss[-2])
-        text = f"the last epoch changed the objective by {100 * change:+.2g} %".replace("-", "\u2212")
-        write(ax, text, (0, 1), (2, 6), xycoords="axes fraction", va="bottom", color=GREY)
-    _label_ends(ax, epochs[-1], {("objective" if name == "loss" else name): ends[name] for name in ends}, list(ends))
-    return ax
-
-
-def _label_ends(ax: Any, x: float, ends: dict[str, float], styles: Sequence[str]) -> None:
-    """Name curves where they end, the names moved apart."""
-    _, height = axes_size(ax)
-    low, high = ax.transData.inverted().transform(ax.transAxes.transform([(0, 0), (0, 1)]))[:, 1]
-    at = np.array([value if ax.get_yscale() == "linear" else max(value, low) for value in ends.values()])
-    drawn = ax.transAxes.inverted().transform(ax.transData.transform(np.column_stack([np.full(at.size, x), at])))
-    wanted = drawn[:, 1] * height
-    moved = spread(wanted, 1.05 * LINE, 0.3 * LINE, height)
-    for (name, value), style, there, place in zip(ends.items(), styles, at, moved - wanted, strict=True):
-        colour = _PART_STYLES[style][0]
-        write(ax, f"{name} {short(value)}", (x, there), (9, place), color=_readable(colour), va="center")
-
-
-def _readable(colour: str) -> str:
-    """Orange is too light for letters."""
-    return "#9A6A00" if colour == ORANGE else colour
-
-
-def _every(count: int) -> int:
-    return -(-count // _MOST_MARKERS)
-
-
-def plot_validation(history: Any, metric: str | None = None, *, ax: Any = None) -> Any:
-    """Draw a metric on held-out interactions by epoch, and mark the epoch whose factors the model has.
-
-    Parameters
-    ----------
-    history : list of EpochRecord or IterationRecord, or pandas.DataFrame
-        ``model.history``, or ``model.history_frame()``, of a fit with ``validation=``.
-    metric : str, optional
-        A metric that was measured, such as "recall@10"; by default the first, which decides on the best epoch.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; by default new axes of a figure of their own.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        With the curve. The axis of values does not begin at 0: what is looked for is where the curve ceases to rise.
-
-    Raises
-    ------
-    InputError
-        If the metric was not measured; names those that were.
-    MissingExtraError
-        If matplotlib is not installed.
-    """
-    name, table, best = numbers.validation_table(history, metric)
-    ax = prepare(ax)
-    epochs, values = table["epoch"].to_numpy(), table["value"].to_numpy(float)
-    ax.plot(epochs, values, color=BLUE, marker="o", markersize=4.5, linewidth=2, markevery=_every(len(epochs)))
-    ax.margins(x=0.06, y=0.12)
-    few_ticks(ax.yaxis, short)
-    whole_ticks(ax.xaxis)
-    name_axes(ax, "epoch", name)
-    chosen = np.flatnonzero(epochs == best)
-    if chosen.size and np.isfinite(values[chosen[0]]):
-        value = values[chosen[0]]
-        ax.plot([best], [value], color=VERMILION, marker="*", markersize=16, markeredgecolor=BLACK, linestyle="none")
-        late = best > (epochs[0] + epochs[-1]) / 2 and len(epochs) > 1
-        side = -1 if late else 1
-        write(
-            ax, f"best epoch {best}: {value:.4f}", (best, value), (6 * side, -2.2 * LINE),
-            ha="right" if late else "left", va="top", color=VERMILION, bbox=ground(),
-        )  # fmt: skip
-        low, high = ax.get_ylim()
-        ax.set_ylim(min(low, value - 0.3 * (high - low)), high)
-    return ax
 
 
 def plot_metric(table: Any, metric: str = "recall", *, ax: Any = None) -> Any:
@@ -249,7 +116,8 @@ def _plot_models(curves: dict[str, pd.DataFrame], name: str, ax: Any) -> Any:
         value, low, high = (float(curve[column].iloc[0]) for column in ("value", "low", "high"))
         ax.plot([low, high], [number, number], color=colour, linewidth=5, alpha=0.45, solid_capstyle="butt")
         ax.plot([value], [number], color=colour, marker=marker, markersize=10 if number == 0 else 8)
-        write(ax, (short(value) if value >= 1000 else f"{value:#.3g}".rstrip(".")), (value, number), (0, 8), ha="center", va="bottom", bbox=ground())
+        shown = short(value) if value >= 1000 else f"{value:#.3g}".rstrip(".")
+        write(ax, shown, (value, number), (0, 8), ha="center", va="bottom", bbox=ground())
     ticks_at(ax.yaxis, range(len(curves)), [printable(one, 24) for one in curves])
     ax.set_ylim(len(curves) - 0.5, -0.8)
     _from_zero(ax.set_xlim, curves)
@@ -288,7 +156,7 @@ def plot_popularity(interactions: Any, *, ax: Any = None) -> Any:
     sizes = np.union1d(sizes, np.arange(min(items, 1000) // 10 + 1))  # the steep part
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
     ax.plot(sizes / items, numbers.head_shares(counts, sizes), color=BLUE, linewidth=2.6, clip_on=False)
-    write(ax, "if all were\nequally popular", (0.7, 0.7), (6, -6), color=GREY, ha="left", va="top")
+    write(ax, "dashed: if all were\nequally popular", (1, 0), (0, 4), color=GREY, ha="right", va="bottom")
     tops = sorted({numbers.top_items(items), max(1, items // 10), max(1, items // 2)})
     marked = numbers.head_shares(counts, tops)
     width, height = axes_size(ax)
@@ -363,7 +231,7 @@ def plot_exposure(interactions: Any, lists: Any, *, ax: Any = None) -> Any:
         names.append(name if listed.any() else f"{printable(name, 20)} (nothing listed)")
     ax.set_ylim(bottom=0)
     few_ticks(ax.yaxis, percent)
-    ticks_at(ax.xaxis, places, [f"{size}" if size < 1000 else short(float(f"{size:.2g}")) for size in sizes])
+    ticks_at(ax.xaxis, places.tolist(), [f"{size}" if size < 1000 else short(float(f"{size:.2g}")) for size in sizes])
     name_axes(ax, "items in each group, from popular (left) to rare (right)", "share")
     legend(ax, handles, names)
     return ax
@@ -398,7 +266,8 @@ def plot_spectrum(model: Any, *, ax: Any = None) -> Any:
     users, items = (numbers.factors_of(model, side) for side in ("user", "item"))
     sides = {"users and items": users} if users is items else {"users": users, "items": items}
     ax = prepare(ax)
-    handles, names = [], []
+    handles: list[Any] = []
+    names = []
     lowest = 1.0
     for (side, factors), (colour, marker, dash) in zip(sides.items(), STYLES, strict=False):
         values, rank = numbers.spectrum(factors)
@@ -406,7 +275,7 @@ def plot_spectrum(model: Any, *, ax: Any = None) -> Any:
         directions = np.arange(1, values.size + 1)
         (line,) = ax.plot(
             directions, np.where(shares > 0, shares, np.nan), color=colour, marker=marker, linestyle=dash,
-            markersize=4.5, linewidth=2, markevery=(len(handles) * _every(values.size) // 2, _every(values.size)),
+            markersize=4.5, linewidth=2, markevery=(len(handles) * every(values.size) // 2, every(values.size)),
         )  # fmt: skip
         handles.append(line)
         names.append(f"{side}: effective rank {rank:.1f} of {values.size}")
