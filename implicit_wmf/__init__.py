@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import compat, datasets, evaluation, factorizers, objectives, store, tables, tuning, weightings  # noqa: F401
+    from . import compat, datasets, evaluation, factorizers, objectives, report, store, tables, tuning, weightings  # noqa: F401
     from .config import WMFConfig
     from .errors import ClusterError, InputError, MissingExtraError, NotFittedError
     from .interactions import Interactions
@@ -42,7 +42,18 @@ _HOMES = {
     "NotFittedError": "errors",
     "WMFConfig": "config",
 }
-_PARTS = ("compat", "datasets", "evaluation", "factorizers", "objectives", "store", "tables", "tuning", "weightings")
+_PARTS = (
+    "compat",
+    "datasets",
+    "evaluation",
+    "factorizers",
+    "objectives",
+    "report",
+    "store",
+    "tables",
+    "tuning",
+    "weightings",
+)
 
 
 if not TYPE_CHECKING:  # a checker would take any name for one of these

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DOCS = Path(__file__).parent.parent / "docs"
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\s`]*)(?P<rest>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
+FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\s`]*)[^\n`]*\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
 RUN = ("python", "sh")
 SHOWN = ("text", "csv", "json", "ini", "toml", "yaml", "math", "mermaid")  # data, output and pictures: nothing to run
 

@@ -11,7 +11,7 @@ from implicit_wmf.store import Store
 
 docscrape = pytest.importorskip("numpydoc.docscrape", reason="numpydoc, whose parser reads the docstrings, is missing")
 
-PARTS = ["", ".datasets", ".evaluation", ".factorizers", ".objectives", ".store", ".tables", ".tuning"]
+PARTS = ["", ".datasets", ".evaluation", ".factorizers", ".objectives", ".report", ".store", ".tables", ".tuning"]
 STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 

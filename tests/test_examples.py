@@ -10,11 +10,13 @@ from conftest import COMPILED
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
 DATA = Path(os.environ.get("IMPLICIT_WMF_DATA", ROOT.parent / "shared" / "data"))
+NOTEBOOKS = {"retail", "peers", "targets"}  # test_notebooks.py
+SERVICES = {"web_service"}  # test_web_service.py
 NEEDS = {"drug_target": "drug-target", "ratings": "ml-100k", "play_counts": "lastfm-2k", "co_purchases": ""}
 
 
 def test_every_example_is_tested():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(NEEDS)
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(NEEDS) | NOTEBOOKS | SERVICES
 
 
 @pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")

@@ -77,7 +77,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section], explorer: Exp
     sections : sequence of Section
         In the order of the page.
     explorer : Explorer, optional
-        The last section, in which users and items can be looked up.
+        Users and items to look up, in a section after the first one, which says in short what there is.
 
     Returns
     -------
@@ -88,10 +88,11 @@ def render(title: str, subtitle: str, sections: Sequence[Section], explorer: Exp
     style, script = _part("style.css"), _part("explorer.js")
     if explorer is None:
         script = ""
-    titles = [section.title for section in sections]
-    links = [f'<li><a href="#part-{place}">{_text(one)}</a></li>' for place, one in enumerate(titles, start=1)]
+    links = [f'<li><a href="#part-{place}">{_text(one.title)}</a></li>' for place, one in enumerate(sections, start=1)]
+    parts = [_section(place, section) for place, section in enumerate(sections, start=1)]
     if explorer is not None:
-        links.append(f'<li><a href="#explorer">{_EXPLORER_TITLE}</a></li>')
+        links.insert(1, f'<li><a href="#explorer">{_EXPLORER_TITLE}</a></li>')
+        parts.insert(1, _EXPLORER.substitute(title=_EXPLORER_TITLE, data=encode(explorer)))
     return Template(_part("page.html")).substitute(
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'",
@@ -100,8 +101,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section], explorer: Exp
         style=style,
         script=script,
         contents="\n".join(links),
-        sections="\n".join(_section(place, section) for place, section in enumerate(sections, start=1)),
-        explorer="" if explorer is None else _EXPLORER.substitute(title=_EXPLORER_TITLE, data=encode(explorer)),
+        sections="\n".join(parts),
     )
 
 
@@ -155,7 +155,10 @@ def _table(table: Table) -> str:
     )
     body = "".join(
         f'<tr><th scope="row" dir="auto">{_text(first)}</th>'
-        + "".join(f"<td{kind}>{_text(value)}</td>" for value, kind in zip(others, columns[1:], strict=True))
+        + "".join(
+            f'<td{kind} data-label="{_text(label)}"><span>{_text(value)}</span></td>'
+            for value, kind, label in zip(others, columns[1:], table.header[1:], strict=True)
+        )
         + "</tr>"
         for first, *others in table.rows
     )

@@ -39,6 +39,28 @@ _MEANINGS = {
 }
 
 
+def short_section(model: WMF, quality: pd.DataFrame | None) -> Section:
+    """Say in a few sentences what this is, for someone who has never seen such a model."""
+    users, items = model.interactions.shape
+    words = [
+        f"The model was shown {count(model.interactions.nnz, 'pair')} of {count(users, 'user')} and "
+        f"{count(items, 'item')}: who took what, and how often. It knows no descriptions, categories or prices. From "
+        "that alone it found which items belong together, and what each user may want next."
+    ]
+    if quality is not None and "model" in quality.columns:
+        lengths = _lengths(quality)
+        wanted = f"recall@{_shown_length(lengths)}"
+        found = {row.model: row.value for row in quality[quality["metric"] == wanted].itertuples()}
+        shares = [f"{_percent(value)} by {name}" for name, value in found.items()]
+        if len(shares) > 1:
+            words.append(
+                f"Asked afterwards for what users went on to take, among all items: in lists of {lengths[wanted]}, "
+                f"{', '.join(shares[:-1])} and {shares[-1]} was found."
+            )
+    words.append("Look up a user or an item to see for yourself, or go on to the pictures.")
+    return Section("In short", "", [Text(" ".join(words))])
+
+
 def data_section(model: WMF) -> Section:
     """Say what the model was fitted on, and how unevenly that is spread."""
     found = skew(model.interactions)
@@ -186,7 +208,8 @@ def settings_section(model: WMF) -> Section:
     ):
         if names:
             blocks.append(Table(["Setting", "Value", "What it is"], [rows[name] for name in names], caption))
-    return Section("Settings", "All that is needed to fit the same model to the same data again.", blocks)
+    intro = "For those who want to fit the same model to the same data again."
+    return Section("Settings", intro, blocks)
 
 
 def _meaning(name: str) -> str:
@@ -207,6 +230,10 @@ def _picture(draw: Callable[[], Any], alt: str, caption: str) -> Block:
         return Picture(to_svg(draw()), alt, caption)
     except InputError as error:
         return Text(f"No picture of this: {error}")
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
 
 
 def _lengths(quality: pd.DataFrame) -> dict[str, int]:
@@ -243,10 +270,10 @@ def _differences(quality: pd.DataFrame, shown: list[str]) -> list[str]:
         if np.isnan(row.difference) or np.isnan(row.difference_low):
             continue
         clear = row.difference_low > 0 or row.difference_high < 0
-        side = "behind" if row.difference < 0 else "ahead of"
+        side, sign = ("behind", -1) if row.difference < 0 else ("ahead of", 1)
+        low, high = sorted((sign * row.difference_low, sign * row.difference_high))
         sentences.append(
-            f"{row.metric}: {row.model} is {abs(row.difference):.4f} {side} {first} on the same users "
-            f"({row.difference_low:.4f} to {row.difference_high:.4f}), "
-            + ("which is no accident of who was asked." if clear else "which may be an accident of who was asked.")
+            f"{row.metric}: {row.model} is {sign * row.difference:.4f} {side} {first} on the same users "
+            f"(95 % interval {low:.4f} to {high:.4f})" + ("." if clear else ", which may be chance.")
         )
     return sentences

@@ -18,7 +18,15 @@ from ..persistence import PathLike
 from .explorer import collect
 from .figures import matplotlib
 from .page import render
-from .sections import data_section, fit_section, learned_section, lists_section, quality_section, settings_section
+from .sections import (
+    data_section,
+    fit_section,
+    learned_section,
+    lists_section,
+    quality_section,
+    settings_section,
+    short_section,
+)
 
 SUFFIXES = (".html", ".htm")
 
@@ -84,6 +92,7 @@ def write_report(
     _check_quality(quality)
     explorer = collect(model, names=names, users=users, max_users=max_users)
     sections = [
+        short_section(model, quality),
         data_section(model),
         fit_section(model),
         quality_section(quality),
