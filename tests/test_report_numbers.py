@@ -185,8 +185,8 @@ class TestMetricCurves:
 
     def test_refusals(self):
         table = pd.DataFrame({"metric": ["recall@5", "auc"], "value": [np.nan, 0.5]})
-        with pytest.raises(InputError, match=r"metric: 'recal' is not in the table; did you mean 'recall'\?"):
-            numbers.metric_curves(table, "recal")
+        with pytest.raises(InputError, match=r"metric: 'recoll' is not in the table; did you mean 'recall'\?"):
+            numbers.metric_curves(table, "recoll")
         with pytest.raises(InputError, match="all values of 'recall' are NaN"):
             numbers.metric_curves(table, "recall")
         with pytest.raises(InputError, match="there is none with a length of lists"):
