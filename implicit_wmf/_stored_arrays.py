@@ -127,16 +127,7 @@ class StoredFile:
     @cached_property
     def header(self) -> Header:
         """What an ``.npy`` file says of its array; ValueError if that is not what it has."""
-        beginning = io.BytesIO(b"".join(self._read(0, min(HEAD, self._about["bytes"]))))
-        np.lib.format.read_magic(beginning)
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(beginning)
-        if fortran or dtype.hasobject:
-            raise ValueError(f"{self._name} is not an array as it was written")
-        header = Header(shape, dtype, beginning.tell())
-        promised = header.offset + math.prod(shape) * dtype.itemsize
-        if promised != self._about["bytes"]:
-            raise ValueError(f"{self._name} has {self._about['bytes']} bytes where its header promises {promised}")
-        return header
+        return _header(self._name, b"".join(self._read(0, min(HEAD, self._about["bytes"]))), self._about["bytes"])
 
     def span(self, rows: slice | None = None) -> tuple[int, int]:
         """Return the bytes that a range of rows of the array of an ``.npy`` file takes, as start and stop."""
@@ -200,8 +191,13 @@ class OpenFile(StoredFile):
     """
 
     def __init__(self, path: Path, about: dict[str, int]) -> None:
-        check_file(path, about, whole=False)
-        super().__init__(path.name, about, path.open("rb"))
+        file = _opened(path)
+        try:
+            _check(path.name, file, about, whole=False)
+        except BaseException:
+            file.close()
+            raise
+        super().__init__(path.name, about, file)
 
 
 def _releaser(array: NDArray[Any]) -> Callable[[NDArray[Any]], None] | None:
@@ -227,17 +223,51 @@ def _releaser(array: NDArray[Any]) -> Callable[[NDArray[Any]], None] | None:
 
 
 def describe_file(path: Path) -> dict[str, int]:
-    """Return what `check_file` compares a file with."""
-    return {"bytes": path.stat().st_size, "crc32": _checksum(path), "head_crc32": _checksum(path, HEAD)}
+    """Return what a file is compared with when it is read."""
+    with path.open("rb") as file:
+        return {"bytes": _size(file), "crc32": _checksum(file), "head_crc32": _checksum(file, HEAD)}
 
 
-def check_file(path: Path, about: dict[str, int], *, whole: bool) -> None:
-    """Raise ValueError if a file is not the one described, by its whole contents or its size and beginning alone."""
+def read_array(path: Path, about: dict[str, int], *, mmap: bool, whole: bool) -> NDArray[Any]:
+    """Read or map an array; ValueError if the file is another one, by its whole contents or the .npy header alone.
+
+    What is checked is what is read, whatever is put in the place of the file meanwhile.
+    """
+    with _opened(path) as file:
+        _check(path.name, file, about, whole=whole)
+        file.seek(0)
+        if not mmap:
+            array: NDArray[Any] = np.load(file, allow_pickle=False)
+            return array
+        shape, dtype, offset = _header(path.name, file.read(HEAD), about["bytes"])
+        return np.memmap(file, dtype, "r", offset, shape)
+
+
+def _header(name: str, beginning: bytes, size: int) -> Header:
+    """Take the beginning of an ``.npy`` file; ValueError if that is not what it has."""
+    head = io.BytesIO(beginning)
+    np.lib.format.read_magic(head)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(head)
+    if fortran or dtype.hasobject:
+        raise ValueError(f"{name} is not an array as it was written")
+    header = Header(shape, dtype, head.tell())
+    promised = header.offset + math.prod(shape) * dtype.itemsize
+    if promised != size:
+        raise ValueError(f"{name} has {size} bytes where its header promises {promised}")
+    return header
+
+
+def _opened(path: Path) -> IO[bytes]:
     if not path.is_file():
         raise ValueError(f"{path.name} is missing")
-    part = "crc32" if whole else "head_crc32"
-    _compare(path.name, (path.stat().st_size, 0), (about["bytes"], 0))
-    _compare(path.name, (0, _checksum(path, None if whole else HEAD)), (0, about[part]))
+    return path.open("rb")
+
+
+def _check(name: str, file: IO[bytes], about: dict[str, int], *, whole: bool) -> None:
+    """Compare an open file with what was written, by its whole contents or its size and beginning alone."""
+    _compare(name, (_size(file), 0), (about["bytes"], 0))
+    found = _checksum(file, None if whole else HEAD)
+    _compare(name, (0, found), (0, about["crc32" if whole else "head_crc32"]))
 
 
 def _compare(name: str, found: tuple[int, int], written: tuple[int, int]) -> None:
@@ -248,18 +278,16 @@ def _compare(name: str, found: tuple[int, int], written: tuple[int, int]) -> Non
         raise ValueError(f"{name} has other contents than were written (checksum)")
 
 
-def read_array(path: Path, about: dict[str, int], *, mmap: bool, whole: bool) -> NDArray[Any]:
-    """Read or map an array; ValueError if the file is another one, by its whole contents or the .npy header alone."""
-    check_file(path, about, whole=whole)
-    array: NDArray[Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    return array
+def _size(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
-def _checksum(path: Path, limit: int | None = None) -> int:
-    with path.open("rb") as file:
-        if limit is not None:
-            return zlib.crc32(file.read(limit))
-        checksum = 0
-        while chunk := file.read(_CHUNK):
-            checksum = zlib.crc32(chunk, checksum)
+def _checksum(file: IO[bytes], limit: int | None = None) -> int:
+    """Return the CRC-32 of a file, or of its first bytes."""
+    file.seek(0)
+    if limit is not None:
+        return zlib.crc32(file.read(limit))
+    checksum = 0
+    while chunk := file.read(_CHUNK):
+        checksum = zlib.crc32(chunk, checksum)
     return checksum

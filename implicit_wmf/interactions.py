@@ -317,10 +317,11 @@ def as_interactions(data: Any, name: str = "data", *, keep_zeros: bool = False) 
     Raises
     ------
     InputError
-        As from `from_matrix`, with the argument's name.
+        As from `from_matrix`, with the argument's name; for a table, and for a store.
     """
     if isinstance(data, Interactions):
         return data
+    refuse_store(data, name)
     if isinstance(data, pd.DataFrame) or hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
         raise InputError(
             f"{name}: met a table ({type(data).__name__}), which does not say what its users and items are; "
@@ -330,6 +331,21 @@ def as_interactions(data: Any, name: str = "data", *, keep_zeros: bool = False) 
         return Interactions.from_matrix(data, keep_zeros=keep_zeros)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+
+
+def refuse_store(data: Any, name: str) -> None:
+    """Refuse a store where interactions are wanted: only a fit of WMF takes it shard by shard.
+
+    Raises
+    ------
+    InputError
+        With the argument's name.
+    """
+    if hasattr(data, "mapped_interactions"):  # the module of stores stands upon this one
+        raise InputError(
+            f"{name}: met a {type(data).__name__}, which only WMF.fit and `implicit-wmf fit` work through on the disk; "
+            f"give {name}.mapped_interactions(), which has to fit in memory here"
+        )
 
 
 def _check_aggregate(aggregate: str) -> None:

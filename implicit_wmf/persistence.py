@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +33,7 @@ READABLE_VERSIONS = (1, 2)
 MANIFEST = "model.json"
 CALLED = "saved model"
 
+_TRIES = 10  # of reading a model that is replaced meanwhile
 _EXTRA = "extra_"
 _PARTS = ("values", "indices", "indptr")  # of a matrix, in scipy's order
 _FACTORS = ("user_factors.npy", "item_factors.npy")
@@ -171,15 +174,38 @@ def load_model(path: PathLike, kind: ModelKind, *, mmap: bool = False) -> SavedM
     """Read a saved model; with `mmap` its arrays stay on disk and are read as they are used.
 
     Every file's size and checksum are verified. With `mmap` the two factor files, which are not to be read whole, are
-    the exception: of them the header is verified.
+    the exception: of them the header is verified. Where another model is put in its place meanwhile, by `save_model` or
+    by turning a link, one of the two is read, whole.
 
     Raises
     ------
     InputError
         If the folder is not a model, is of another class or format version, or is damaged; says what is wrong.
     """
-    folder = current_folder(as_path("path", path))
-    manifest = read_manifest(folder, MANIFEST, FORMAT, READABLE_VERSIONS, CALLED)
+    given = as_path("path", path)
+    for _ in range(_TRIES):
+        folder, manifest = _find(given)
+        try:
+            return _read(folder, manifest, kind, mmap=mmap)
+        except InputError:
+            with suppress(InputError, OSError):
+                if _find(given) != (folder, manifest):
+                    continue  # another model is there by now
+            raise
+    raise InputError(f"the saved model {given} was replaced {_TRIES} times while it was read; read it again")
+
+
+def _find(given: Path) -> tuple[Path, dict[str, Any]]:
+    """Find the folder and read its manifest; links are followed here alone, lest they be turned between two files."""
+    folder = current_folder(given)
+    real = folder.resolve()
+    if real != folder.absolute():
+        folder = real  # other paths stay as they were given, for messages
+    return folder, read_manifest(folder, MANIFEST, FORMAT, READABLE_VERSIONS, CALLED)
+
+
+def _read(folder: Path, manifest: dict[str, Any], kind: ModelKind, *, mmap: bool) -> SavedModel:
+    """Read the model that a manifest is of, if its files are in the folder."""
     name = manifest.get("model", "WMF")
     if name != kind.name:
         raise InputError(f"the saved model {folder} is a {name}, not a {kind.name}: load it with {name}.load")

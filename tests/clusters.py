@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
+from systems import SYSTEMS
 from watched_workers import PLACE
 
 from implicit_wmf import Interactions
@@ -129,6 +130,8 @@ class Programs:
     """A scheduler and workers, each a program as `dask scheduler` and `dask worker` start it, with a log beside it."""
 
     def __init__(self, folder, *, settings=None):
+        if not SYSTEMS["posix"]:
+            pytest.skip("its programs are ended by signals, which Windows does not send")
         folder.mkdir(exist_ok=True)
         self.folder, self.watch = folder, Watch(folder / "watch")
         self._environment = os.environ | QUICK | {PLACE: str(self.watch.folder)} | (settings or {})

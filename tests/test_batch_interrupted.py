@@ -12,6 +12,7 @@ import pytest
 from batch_jobs import contents, fitted, interrupt_after, names
 from conftest import COMPILED
 from scipy import sparse
+from systems import LINKS
 
 from implicit_wmf import WMF, InputError, Interactions, ranking
 from implicit_wmf._fingerprints import model_digest
@@ -145,6 +146,7 @@ def test_stored_zeros_that_are_or_are_not_data_make_another_question(model, tmp_
     assert question("raw", [1]) == asked[1]
 
 
+@LINKS
 def test_a_finished_result_is_replaced_only_by_a_whole_one(model, tmp_path, monkeypatch):
     model.recommend_all(tmp_path / "lists", 5, part_users=7)
     before = contents(tmp_path / "lists")

@@ -14,6 +14,7 @@ import pytest
 from benchmark import ROOT, work_here
 from conftest import COMPILED
 from scipy.sparse import csr_array
+from systems import needs_linux
 
 from bench import data
 from bench.__main__ import main
@@ -182,6 +183,7 @@ def test_the_first_fit_finds_nothing_imported():
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == ""
 
 
+@needs_linux("asks /proc whether a process is alive")
 def test_a_worker_that_hangs_is_killed_with_its_children(lab, tmp_path, monkeypatch):
     program = (
         "import subprocess, sys, time\n"

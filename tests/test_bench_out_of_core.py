@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import COMPILED
+from systems import SIGNALS, needs_linux
 
 from bench.__main__ import main
 from bench.kills.command import kill_at_steps, kill_loop
@@ -34,7 +35,7 @@ class TestWatching:
         code = python("import os; print(os.environ['X'])")
         assert run_to_end(code, cwd=tmp_path, environment={"X": "y"}).output == "y\n"
 
-    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    @needs_linux("reads /proc")
     def test_memory_of_its_own_is_told_from_files(self, tmp_path):
         held = "import time; x = bytearray(100 << 20); time.sleep(0.3)"
         (tmp_path / "file").write_bytes(bytes(80 * MB))
@@ -50,6 +51,7 @@ class TestWatching:
         assert own.peak >= own.anonymous
         assert "output" not in own.figures
 
+    @SIGNALS
     def test_it_is_killed_when_asked(self, tmp_path):
         ended = run_to_end(python("import time; time.sleep(60)"), cwd=tmp_path, kill_when=lambda seconds: seconds > 0.1)
         assert ended.exit_code == -signal.SIGKILL

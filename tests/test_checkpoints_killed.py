@@ -13,6 +13,7 @@ import pytest
 from checkpoints import assert_same, names
 from conftest import COMPILED, FIT
 from scipy import sparse
+from systems import SIGNALS
 
 from implicit_wmf import WMF
 from implicit_wmf._folders import writing_folder
@@ -75,6 +76,7 @@ def test_killed_at_any_moment_the_old_or_the_new_can_be_read(tmp_path):
         assert names(tmp_path) == ["later.npz", "m", "train.npz"]  # what the killed one had left beside is gone
 
 
+@SIGNALS
 @pytest.mark.skipif(not COMPILED, reason="needs a fit of some seconds")
 @pytest.mark.parametrize(
     ("number", "code", "how"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import FIT
+from systems import SIGNALS
 
 from implicit_wmf import WMF, ClusterError
 from implicit_wmf.store import write_store
@@ -197,6 +198,7 @@ def test_a_cluster_that_is_lost_is_one_line(run, store, scheduler, monkeypatch):
     assert (code, err) == (1, "error: the scheduler is gone\n")
 
 
+@SIGNALS
 @pytest.mark.parametrize(
     ("number", "code", "word", "then"),
     [(signal.SIGINT, 130, "interrupted", ("--local-workers", 1)), (signal.SIGTERM, 143, "terminated", ())],

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from conftest import COMPILED, FIT
 from scipy import sparse
+from systems import SIGNALS
 
 from implicit_wmf import WMF, Interactions, WMFConfig
 
@@ -77,6 +78,7 @@ def test_interrupted_fits_are_kept_side_by_side(run, purchases, monkeypatch):
     assert not Path("m").exists()
 
 
+@SIGNALS
 @pytest.mark.skipif(not COMPILED, reason="needs a fit of some seconds")
 def test_interrupted_fit_keeps_the_last_epoch_beside_the_old_model(tmp_path):
     generator = np.random.default_rng(0)

@@ -15,6 +15,7 @@ from checkpoints import assert_same
 from clusters import Programs, free_port, lines, names_of, take_steps, tasks_of, until
 from distributed.core import Status
 from numpy.testing import assert_array_equal
+from systems import SIGNALS
 
 from implicit_wmf import WMF, ClusterError, InputError, Interactions, _cluster
 from implicit_wmf.checkpoints import checkpoint_epochs
@@ -315,6 +316,7 @@ def test_a_checkpoint_of_a_fit_here_goes_on_on_a_cluster(client, store, expected
     assert_same(WMF(**STEPS).fit(store, client=client, checkpoint=tmp_path / "c", resume=True), expected())
 
 
+@SIGNALS
 def test_ctrl_c_ends_the_calls_and_leaves_a_checkpoint(programs, client, store, expected, tmp_path):
     def interrupt():
         os.kill(os.getpid(), signal.SIGINT)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
 DATA = Path(os.environ.get("IMPLICIT_WMF_DATA", ROOT.parent / "shared" / "data"))
 NOTEBOOKS = {"retail", "peers", "targets"}  # test_notebooks.py
-SERVICES = {"web_service"}  # test_web_service.py
+SERVICES = {"web_service", "reloading_service"}  # test_web_service.py
 NEEDS = {"drug_target": "drug-target", "ratings": "ml-100k", "play_counts": "lastfm-2k", "co_purchases": ""}
 
 

@@ -15,6 +15,7 @@ import pytest
 from checkpoints import assert_same
 from conftest import COMPILED, FIT
 from numpy.testing import assert_allclose, assert_array_equal
+from systems import SIGNALS
 
 from implicit_wmf import WMF, InputError, Interactions
 from implicit_wmf.datasets import synthetic
@@ -244,6 +245,7 @@ def test_by_default_the_loss_is_that_of_a_fit_in_memory(tmp_path):
     assert_allclose(model.history[-1].loss, in_memory.history[-1].loss, rtol=5e-4)
 
 
+@SIGNALS
 @pytest.mark.skipif(not COMPILED, reason="needs fits of a second")
 def test_killed_and_resumed_on_the_command_line_the_model_is_the_same(store, tmp_path):
     command = [

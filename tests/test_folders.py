@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from systems import LINKS
 
 from implicit_wmf import WMF, InputError, _folders
 from implicit_wmf._folders import check_can_write, current_folder, remove_folder, replace_folder, writing_folder
@@ -91,6 +92,7 @@ def test_what_was_moved_aside_comes_back_if_nothing_takes_its_place(tmp_path, mo
     assert names(tmp_path) == ["m"]
 
 
+@LINKS
 def test_a_writer_killed_between_two_renames_leaves_what_can_be_read(tmp_path):
     put(tmp_path / "m", "one")
     (tmp_path / "m").rename(tmp_path / ASIDE)

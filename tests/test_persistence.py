@@ -1,5 +1,6 @@
 """Saved models: what comes back, what is refused, and what is never lost."""
 
+import copy
 import json
 import os
 import shutil
@@ -11,9 +12,11 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
+from systems import LINKS
 
 from implicit_wmf import WMF, InputError, Interactions, WMFConfig, _folders
 from implicit_wmf._manifests import manifest_checksum
+from implicit_wmf._stored_arrays import read_array
 from implicit_wmf.persistence import check_can_save
 
 
@@ -264,12 +267,49 @@ def test_replacing_fails_safely(model, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
+@LINKS
 def test_a_link_to_a_model_stays_a_link(model, tmp_path):
     model.save(tmp_path / "v1")
     (tmp_path / "latest").symlink_to("v1")
     model.set_params(factors=5).fit(model.interactions).save(tmp_path / "latest")
     assert (tmp_path / "latest").is_symlink()
     assert WMF.load(tmp_path / "v1").user_factors.shape == (4, 5)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("turn", [pytest.param(True, marks=LINKS, id="link turned"), pytest.param(False, id="saved")])
+@pytest.mark.parametrize("times", [1, 3, 99])
+def test_a_model_that_is_replaced_while_it_is_read(model, tmp_path, monkeypatch, mmap, turn, times):
+    others = {0: copy.deepcopy(model), 1: model.set_params(factors=3).fit(model.interactions)}
+    for number, other in others.items():
+        other.save(tmp_path / str(number))
+    place = tmp_path / "current"
+    if turn:
+        place.symlink_to("0")
+    else:
+        others[0].save(place)
+    replaced = []
+
+    def read_one(*arguments, **options):
+        array = read_array(*arguments, **options)
+        if len(replaced) < times:  # between two files
+            replaced.append((len(replaced) + 1) % 2)
+            if turn:
+                (tmp_path / "next").symlink_to(str(replaced[-1]))
+                (tmp_path / "next").replace(place)
+            else:
+                others[replaced[-1]].save(place)
+        return array
+
+    monkeypatch.setattr("implicit_wmf.persistence.read_array", read_one)
+    if times == 99 and not turn:
+        with pytest.raises(InputError, match="was replaced 10 times while it was read"):
+            WMF.load(place, mmap=mmap)
+        return
+    loaded = WMF.load(place, mmap=mmap)
+    whole = [np.array_equal(loaded.item_factors, other.item_factors) for other in others.values()]
+    assert sum(whole) == 1
+    assert_array_equal(loaded.user_factors, others[whole.index(True)].user_factors)
 
 
 def test_folder_has_the_permissions_of_any_new_folder(model, tmp_path):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from prepared_files import contents_of, prepared, rejected_of
+from systems import SIGNALS
 
 from implicit_wmf.errors import InputError
 from implicit_wmf.store import Store, preparing
@@ -107,6 +108,7 @@ def wait_for(process, path):
 MOMENTS = ["lines.duckdb", "users.parquet", "items", "cell_items"]
 
 
+@SIGNALS
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize(
     ("number", "code", "said"),

@@ -6,6 +6,7 @@ import os
 
 import pytest
 from prepared_files import cells_of, prepared
+from systems import LINKS
 
 from implicit_wmf.errors import InputError
 from implicit_wmf.interactions import Interactions
@@ -110,6 +111,7 @@ def test_a_store_inside_its_input_is_no_input(lines):
         assert (lines / "in/s.rejects.csv").exists()
 
 
+@LINKS
 @pytest.mark.parametrize("inputs", [".", "*", "**", "**/*.*", "[!x]*"])
 def test_what_a_run_makes_is_no_input_of_the_next(lines, monkeypatch, inputs):
     """Nor are other stores, hidden files, and links that lead in a circle."""

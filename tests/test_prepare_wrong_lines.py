@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from prepared_files import cells_of, prepared, rejected_of
+from systems import needs_posix
 
 from implicit_wmf.errors import InputError
 from implicit_wmf.store import Store, records
@@ -158,6 +159,7 @@ def test_rejects_of_former_runs_are_replaced_and_removed(tmp_path):
     assert not rejects.exists()
 
 
+@needs_posix("has no pipes among its files")
 def test_other_files_are_not_replaced_by_rejects(tmp_path):
     (tmp_path / "in.csv").write_text("u,i\na,b\n")
     (tmp_path / "mine.csv").write_text("my,own\n")

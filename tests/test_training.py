@@ -11,6 +11,7 @@ import reference
 from conftest import COMPILED, awkward_counts, to_sparse
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
+from systems import SIGNALS, needs_posix
 from threadpoolctl import threadpool_info
 
 from implicit_wmf import WMF, InputError, WMFConfig
@@ -347,6 +348,7 @@ def _medium_counts():
     return csr_array((generator.random((3000, 800)) < 0.05).astype(np.float32))
 
 
+@SIGNALS
 @pytest.mark.skipif(not COMPILED, reason="needs epochs of a tenth of a second")
 def test_interrupt_leaves_the_last_whole_epoch():
     counts = _medium_counts()
@@ -364,6 +366,7 @@ def test_interrupt_leaves_the_last_whole_epoch():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("implicit_wmf")]
 
 
+@needs_posix("forks no process")
 @pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
 def test_fits_from_two_threads_and_from_a_forked_child_are_the_same():
     counts = _medium_counts()

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from searches import SMALL, repeatable, tastes
+from systems import SIGNALS
 
 from implicit_wmf import InputError
 from implicit_wmf.tuning import Choice, Range, tune, tuner
@@ -46,6 +47,7 @@ class TestStorage:
             assert not formula
             assert resumed.config == whole.config
 
+    @SIGNALS
     def test_a_killed_search_goes_on(self, parts, low_stages, tmp_path):
         script = f"""
 import os, signal, sys

@@ -14,10 +14,16 @@ from ..config import WMFConfig
 from ..errors import InputError
 from ..evaluation import split_by_time, split_last
 from ..interactions import Interactions
+from ..store import is_store
 from ..tables import known_ids, match_ids, read_events, read_interactions
 from ..tables.files import MATRIX
 from ..validation import HeldOut, Removes
 from .options import Columns, check_split, refuse_given, share
+
+_INSTEAD = {  # of a store, by what was to be held out
+    "test": "give a table, or fit a model to the store and measure that on a table, with --test",
+    "validation": "give a table, or try settings on the store by `implicit-wmf fit` with --validation TABLE",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Source:
 
         Where the data to fit on are a matrix, the columns are those of the held-out table alone.
         """
+        if train is None and is_store(self.path):
+            raise InputError(f"{self.path} is a store, which has no lines to hold out: {_INSTEAD[self.part]}")
         if self.table is None:
             return self._split()
         if train is None:
@@ -102,6 +110,8 @@ def _is_matrix(path: Path | str) -> bool:
 
 def read_held_out(path: Path, columns: Columns, train: Interactions) -> Interactions:
     """Read held-out interactions onto the rows and columns of the training data; what is not there is counted."""
+    if is_store(path):
+        raise InputError(f"{path} is a store; name a table of held-out interactions")
     if _is_matrix(path):
         return _read_matrix(path, columns, train)
     events = read_events(path, **columns)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from ..errors import InputError
-from ..interactions import Interactions, as_interactions
+from ..interactions import Interactions, as_interactions, refuse_store
 from ..objectives.cells import values_at
 from ..objectives.inputs import real_matrix
 from ..objectives.squares import observed_cells
@@ -23,9 +23,10 @@ def as_ratings(ratings: Any, observed: Any) -> Interactions:
     Raises
     ------
     InputError
-        If nothing is observed, a dense array comes without `observed`, an observed rating is not a finite number, or
-        shapes do not fit.
+        If nothing is observed, a dense array comes without `observed`, an observed rating is not a finite number,
+        shapes do not fit, or a store is given.
     """
+    refuse_store(ratings, "ratings")
     if observed is not None:
         return _select(ratings, observed)
     if isinstance(ratings, Interactions):

@@ -57,7 +57,7 @@ def count_users(judge: Judge, config: WMFConfig, space: Space) -> int:
         raise InputError("validation is None; give held-out interactions, by which settings are judged")
     weightings = {config.weighting, *getattr(space.get("weighting"), "values", ())}
     pair = as_pair(judge.validation)
-    known = judge.train if pair is None else as_interactions(pair[0])
+    known = judge.train if pair is None else as_interactions(pair[0], "validation[0]")
     if RAW in weightings and len(weightings) > 1 and (known.matrix.data == 0).any():
         raise InputError(
             "space: stored zeros may be recommended with weighting 'raw' and not with others, whose values could not "

@@ -154,7 +154,7 @@ def tune(
     whole(1)("patience", patience)
     whole(0)("random_state", random_state)
     or_none(number(0, exclusive=True))("timeout", timeout)
-    data = as_interactions(train)
+    data = as_interactions(train, "train")
     config = seeded(as_config(config), random_state)
     space = default_space(data, config) if space is None else dict(space)
     check_space(space, config)
