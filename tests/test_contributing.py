@@ -4,6 +4,7 @@ import re
 
 import pytest
 from benchmark import ROOT
+from systems import needs_posix
 
 from implicit_wmf.config import WMFConfig
 from implicit_wmf.evaluation import METRICS
@@ -53,6 +54,7 @@ def test_the_tests_that_it_names_are_there():
     assert named <= defined
 
 
+@needs_posix("keeps no permission to execute")
 def test_the_scripts_and_options_of_its_commands_are_there():
     shown = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
     scripts = re.findall(r"(?<![\w/])\.ci/\w+", shown)

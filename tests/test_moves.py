@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import COMPILED
 from implicit_twins import confidences
+from new_calls import Names, new_spans
 from pages import DOCS, blocks
 from scipy.sparse import csr_array
 
@@ -67,3 +68,52 @@ def test_defaults_of_the_adapter_are_those_of_the_table():
     model = AlternatingLeastSquares()
     for name in ("factors", "regularization", "alpha", "iterations", "num_threads", "random_state"):
         assert f"| `{name}={getattr(model, name)}` |" in text
+
+
+@pytest.fixture(scope="module")
+def names():
+    return Names()
+
+
+@pytest.mark.parametrize("page", ["from_implicit", "from_spark", "from_lightfm"])
+def test_tables_name_what_there_is(page, names):
+    spans = list(new_spans((HOW_TO / f"{page}.md").read_text(encoding="utf-8")))
+    assert len(spans) > 25
+    assert list(filter(None, (names.fault(heading, span) for heading, span in spans))) == []
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        "model.recommend_everyone(M=10)",
+        "model.recommend_all('lists', M=10)",
+        "recommend_all()",
+        "recommend(..., filter=[...])",
+        "score(1, 2, 3, 4, 5, 6)",
+        "model = WMF(...).fitted(data)",
+        "model = WMF(rank=10).fit(data)",
+        "data.people",
+        "user_factor",
+        "factor=64",
+        'factors=64, weight="log"',
+        "implicit_wmf.tuning.find_best",
+        "prepare --splinters",
+        "--drop",
+        "precision_at@10",
+    ],
+)
+def test_what_there_is_not_is_found(span, names):
+    assert names.fault("new call", span)
+
+
+def test_a_setting_of_the_model_is_one_of_the_model(names):
+    assert names.fault("`WMF(...)`", "neighbours=5")
+    assert names.fault("here", "neighbours=5") is None
+
+
+def test_the_page_names_all_that_implicit_has_and_the_adapter_has_not(peer):
+    text = (HOW_TO / "from_implicit.md").read_text(encoding="utf-8")
+    theirs, ours = ({name for name in dir(one) if name[0] != "_"} for one in (peer(), AlternatingLeastSquares()))
+    assert [name for name in sorted(theirs - ours) if f"`{name}`" not in text] == []
+    recommenders = {name for name in dir(pytest.importorskip("implicit.nearest_neighbours")) if "Recommender" in name}
+    assert [name for name in sorted(recommenders - {"RecommenderBase"}) if f"`{name}" not in text] == []

@@ -5,6 +5,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pages import DOCS
@@ -41,6 +42,20 @@ def test_the_navigation_has_every_page_once():
     outside = {"changelog.md", "contributing.md", "reference/command_line.md"}
     reports = {f"benchmarks/{page.stem[8:] or 'quality'}.md" for page in (ROOT / "bench").glob("RESULTS*.md")}
     assert sorted(nav()) == sorted(written | notebooks | outside | reports)
+
+
+def test_the_navigation_calls_pages_what_they_call_themselves():
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    named = re.findall(r'- "?([^"\n]+?)"?: (\S+\.md)$', text[text.index("\nnav:") :], re.MULTILINE)
+    outside = {"changelog.md": ROOT / "CHANGELOG.md", "contributing.md": ROOT / "CONTRIBUTING.md"}
+    files = {title: outside.get(page, DOCS / page) for title, page in named if title != "Home"}
+    headings = {title: heading(path).lower() for title, path in files.items() if path.exists()}
+    assert len(headings) >= 40
+    assert [title for title in headings if title.lower() not in headings[title]] == []
+
+
+def heading(page):
+    return re.search(r"^# (.*)", page.read_text(encoding="utf-8"), re.MULTILINE)[1]
 
 
 def test_the_reference_has_every_public_name():
@@ -175,13 +190,91 @@ def test_figures_of_the_benchmarks_are_those_of_the_reports(section, report):
         ('<a href="other.html#parts">', "index.html: other.html#parts leads nowhere"),
         ('<script src="https://example.org/a.js">', "index.html: https://example.org/a.js is loaded from elsewhere"),
         ('<link rel="stylesheet" href="//example.org/a.css">', "//example.org/a.css is loaded from elsewhere"),
+        ('<img src="a.png" srcset="a.png, a.png 2x">', None),
+        ('<img src="a.png" srcset="a.png, gone.png 2x">', "gone.png leads nowhere"),
+        ('<source srcset="https://example.org/a.png 480w">', "https://example.org/a.png is loaded from elsewhere"),
+        ('<video poster="https://example.org/a.png">', "https://example.org/a.png is loaded from elsewhere"),
+        ('<object data="gone.svg"></object>', "gone.svg leads nowhere"),
+        ('<p style="background: url(//example.org/a.png)">', "//example.org/a.png is loaded from elsewhere"),
+        ("<style>p { background: url('gone.png') }</style>", "gone.png leads nowhere"),
+        ("<pre>p { background: url('gone.png') }</pre>", None),
     ],
 )
 def test_what_is_wrong_with_a_site_is_found(body, fault, tmp_path):
     (tmp_path / "index.html").write_text(body)
     (tmp_path / "other.html").write_text('<p id="part">')
+    (tmp_path / "a.png").touch()
     found = hook("check_site").faults(tmp_path)
     assert len(found) == (fault is not None) and (not found or found[0].endswith(fault))
+
+
+@pytest.mark.parametrize(("address", "faults"), [("https://example.org/sub/", 0), ("", 1)])
+def test_a_site_may_be_built_for_a_part_of_another(address, faults, tmp_path, monkeypatch):
+    monkeypatch.setenv("SITE_URL", address)
+    (tmp_path / "404.html").write_text('<a href="/sub/404.html">')
+    assert len(hook("check_site").faults(tmp_path)) == faults
+
+
+@pytest.mark.parametrize(
+    ("sheet", "fault"),
+    [
+        ("@import 'more.css'; p { background: url( \"../a.png#part\" ) }", None),
+        ("p { background: url(data:image/png;base64,AAAA) } /* url(gone.png) */", None),
+        ("@import 'gone.css';", "gone.css leads nowhere"),
+        ('@import url("https://example.org/a.css");', "https://example.org/a.css is loaded from elsewhere"),
+        ("@font-face { src: local(A), url(//example.org/a.woff2) }", "//example.org/a.woff2 is loaded from elsewhere"),
+        ("p { background: URL(a.png) }", "a.png leads nowhere"),
+    ],
+)
+def test_what_is_wrong_with_a_style_sheet_is_found(sheet, fault, tmp_path):
+    (tmp_path / "styles").mkdir()
+    (tmp_path / "a.png").touch()
+    (tmp_path / "styles" / "more.css").touch()
+    (tmp_path / "styles" / "site.css").write_text(sheet)
+    place = str(Path("styles") / "site.css")
+    assert hook("check_site").faults(tmp_path) == ([f"{place}: {fault}"] if fault else [])
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """The module that draws and runs, of a repository of its own with the files that what it makes depends on."""
+    pictures = hook("pictures", "mkdocs")
+    root = tmp_path / "one" / "repository"
+    for name in ("implicit_wmf/report/style.css", "implicit_wmf/shop.npz", "docs/examples/part.py", "docs/figures.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("1")
+    monkeypatch.setattr(pictures, "ROOT", root)
+    monkeypatch.delenv("IMPLICIT_WMF_DATA", raising=False)
+    return pictures
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "implicit_wmf/report/style.css",
+        "implicit_wmf/shop.npz",
+        "implicit_wmf/new.py",
+        "docs/examples/part.py",
+        "docs/figures.py",
+        "../shared/data/drug-target/table.txt",
+    ],
+)
+def test_pictures_are_made_again_when_a_file_changes(name, sources):
+    command = [sources.ROOT / "docs" / "figures.py"]
+    before = sources._fingerprint(command)
+    (sources.ROOT / "implicit_wmf" / "__pycache__").mkdir()
+    (sources.ROOT / "implicit_wmf" / "__pycache__" / "new.pyc").touch()
+    assert sources._fingerprint(command) == before
+    (sources.ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+    (sources.ROOT / name).write_text("2")
+    assert sources._fingerprint(command) != before
+
+
+def test_pictures_are_made_again_with_another_release_of_a_library(sources, monkeypatch):
+    command = [sources.ROOT / "docs" / "figures.py"]
+    before = sources._fingerprint(command)
+    monkeypatch.setattr(sources, "version", lambda library: "999")
+    assert sources._fingerprint(command) != before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permission")

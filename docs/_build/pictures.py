@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parent.parent.parent
 KEPT = ROOT / "build" / "docs"  # not in the repository
 FIGURES = ROOT / "docs" / "figures.py"
 CELLS = Path(__file__).with_name("cells.py")
+LIBRARIES = ("numpy", "scipy", "numba", "pandas", "matplotlib", "implicit", "irspack")
 log = logging.getLogger("mkdocs.hooks.pictures")
 
 
@@ -29,7 +31,7 @@ def notebooks() -> list[Path]:
 def made(name: str, command: list[Path]) -> list[Path]:
     """List the files that the Python script `command`, its arguments and a folder at the end, has written there.
 
-    It is run only if it or the package changed since. One that fails is a warning, which ends a strict build.
+    It is run only if something that it depends on changed since. A failure is a warning, which ends a strict build.
     """
     folder = KEPT / f"{name}-{_fingerprint(command)}"
     if not folder.is_dir():
@@ -54,9 +56,35 @@ def _run(name: str, command: list[Path], folder: Path) -> None:
         unfinished.rename(folder)
 
 
-def _fingerprint(scripts: list[Path]) -> str:
-    sources = [*scripts, *sorted((ROOT / "implicit_wmf").rglob("*.py"))]
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+def _fingerprint(command: list[Path]) -> str:
+    """Sum up what the result depends on: scripts, the package with its data, libraries, and data that cells read."""
+    package = [
+        path for path in (ROOT / "implicit_wmf").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
+    sources = {*command, CELLS, *package, *(ROOT / "docs" / "examples").glob("*.py")}
+    found = hashlib.sha256(repr([sys.version, *map(_version, LIBRARIES), *map(_state, _data())]).encode())
+    for path in sorted(sources):
+        found.update(f"\0{path}\0".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # then the cells say so
+        return None
+
+
+def _data() -> list[Path]:
+    """List the files outside the repository that targets.py looks for."""
+    named = os.environ.get("IMPLICIT_WMF_DATA")
+    folders = [Path(named)] if named else [place / "shared" / "data" for place in ROOT.parents]
+    return sorted(path for folder in folders for path in folder.glob("drug-target/*"))
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    about = path.stat()
+    return str(path), about.st_size, about.st_mtime_ns
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -3,17 +3,15 @@
 import os
 from typing import Annotated, Literal
 
-from fastapi import FastAPI, Query
-from fastapi.responses import JSONResponse
-from pydantic import Field
+from fastapi import Body, FastAPI, Query, responses
 from scipy.sparse import csr_array
 
 from implicit_wmf import WMF, InputError
 
 N = Annotated[int, Query(ge=1, le=100)]
-Basket = Annotated[dict[str, Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1, max_length=1000)]
-app = FastAPI(exception_handlers={InputError: lambda _, error: JSONResponse({"detail": str(error)}, 404)})
-app.state.model = WMF.load(os.environ.get("MODEL", "model"), mmap=True)  # each process maps it as it starts
+app = FastAPI(exception_handlers={InputError: lambda _, error: responses.JSONResponse({"detail": str(error)}, 404)})
+app.state.model = WMF.load(os.environ.get("MODEL", "model"), mmap=True)  # as each process starts; they share the pages
+app.state.model.recommend(user_items=csr_array((1, len(app.state.model.item_factors))))  # now what is slow once
 
 
 @app.get("/users/{user}")
@@ -23,13 +21,13 @@ def for_user(user: int, n: N = 10, unknown: Literal["error", "popular"] = "error
 
 
 @app.post("/baskets")
-def for_basket(basket: Basket, n: N = 10):
+def for_basket(basket: dict[str, Annotated[float, Body(gt=0, le=1e6)]], n: N = 10):
     """Recommend to somebody new who has so many of these products; those new to the model are left out."""
     model = app.state.model
     items = model.interactions.items
     known = {items.get_loc(item): count for item, count in basket.items() if item in items}
     if not known:
-        raise InputError(f"the model knows no product of {list(basket)[:5]}")
+        raise InputError(f"the model knows none of the products {list(basket)[:5]}")
     row = csr_array((list(known.values()), list(known), [0, len(known)]), shape=(1, len(items)))
     ids, scores = model.recommend(user_items=row, N=n)
     return [{"item": items[i], "score": float(score)} for i, score in zip(ids[0], scores[0], strict=True) if i >= 0]
@@ -43,5 +41,5 @@ def similar(item: str, n: N = 10):
 
 @app.get("/health")
 def health():
-    """Say what is served."""
+    """Say how much is served."""
     return {"users": len(app.state.model.user_factors), "items": len(app.state.model.item_factors)}
