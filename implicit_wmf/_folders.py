@@ -210,11 +210,17 @@ def check_can_write_file(target: Path) -> None:
 
 @contextmanager
 def replacing_file(target: Path) -> Iterator[Path]:
-    """Give a path to write to, which then becomes the target in one step; after an error nothing is left of it."""
-    temporary = _new_name(target, "tmp")
+    """Give a path to write to, which then becomes the target in one step; after an error nothing is left of it.
+
+    A link stays one, to what is new, and a file that is replaced leaves its permissions to the new one.
+    """
+    place = target.resolve()
+    temporary = _new_name(place, "tmp")
     try:
         yield temporary
-        os.replace(temporary, target)
+        with suppress(FileNotFoundError):
+            shutil.copymode(place, temporary)
+        os.replace(temporary, place)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:

@@ -9,13 +9,28 @@ import pandas as pd
 import pytest
 from conftest import COMPILED
 
-from implicit_wmf import WMF
+from implicit_wmf import WMF, report
 
 
 @pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
-def test_demo_beats_most_popular(run, monkeypatch):
+def test_demo_beats_most_popular(run, monkeypatch, tmp_path):
+    asked = []
+
+    def write_report(*arguments, **options):
+        asked.append(options)
+        return report.write_report(*arguments, **options)
+
+    monkeypatch.setattr("implicit_wmf.cli.demo.write_report", write_report)
     code, out, _ = run("demo")
     assert code == 0
+    assert f"{(tmp_path / 'implicit-wmf-demo' / 'report.html').as_uri()}\n" in out
+    assert (tmp_path / "implicit-wmf-demo" / "report.html").stat().st_size > 1e6
+    (asked,) = asked
+    assert asked["names"]["85123A"] == "WHITE HANGING HEART T-LIGHT HOLDER"
+    assert asked["quality"]["model"].unique().tolist() == ["WMF", "item-kNN", "most popular"]
+    found = asked["quality"].set_index(["model", "metric"])["value"]
+    assert f" {found['WMF', 'recall@10']:.4f} (" in out
+    assert "the first 90 % of the purchases" in asked["quality_note"]
     table = {
         name: (float(a), float(b)) for name, a, b in re.findall(r"^(\S.*?) +(0\.\d+) \(\S+\) +(0\.\d+)", out, re.M)
     }
@@ -44,3 +59,12 @@ def test_demo_refuses_a_folder_that_it_did_not_make(run, tmp_path, monkeypatch):
     assert (tmp_path / "mine" / "purchases.csv").read_text() == "kept"
     code, _, err = run("demo", "-o", "mine/purchases.csv/deeper")
     assert (code, "cannot write to mine/purchases.csv/deeper" in err) == (1, True)
+
+
+@pytest.mark.skipif(not COMPILED, reason="interpreted loops are slow")
+def test_demo_without_matplotlib_says_how_to_get_the_report(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, out, _ = run("demo")
+    assert code == 0
+    assert "report.html           not written: " in out
+    assert "pip install 'implicit_wmf[plot]'" in out

@@ -61,6 +61,10 @@ def texts(ax):
     return [text.get_text() for text in ax.texts]
 
 
+def legend_texts(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
 def overlapping(boxes):
     return [
         (one, other) for number, one in enumerate(boxes) for other in boxes[:number]
@@ -92,7 +96,7 @@ class TestObjective:
         for line, part in zip(ax.lines, ["loss", "stored", "background", "regularization"], strict=True):
             assert line.get_xydata().tolist() == [[record.epoch, getattr(record, part)] for record in model.history]
         assert ax.get_ylim()[0] == 0
-        assert texts(ax)[1] == f"objective {figures.short(model.history[-1].loss)}"
+        assert legend_texts(ax)[0] == f"objective {figures.short(model.history[-1].loss)}"
         assert {line.get_marker() for line in ax.lines} == {"o", "s", "^", "D"}
         check_drawn(ax)
 
@@ -100,13 +104,15 @@ class TestObjective:
         table = pd.DataFrame({"epoch": [1, 2, 3], "loss": [1e6, 20, 10], "stored": [1e6, 20, 10], "background": 0.0})
         ax = plot_objective(table)
         assert ax.get_yscale() == "log"
-        assert "background 0" in texts(ax)
+        assert texts(ax) == ["last epoch: objective \u221250 %"]
+        assert legend_texts(ax) == ["objective 10", "stored 10", "background 0"]
         check_drawn(ax)
 
     def test_other_estimators_and_few_epochs(self, data):
         check_drawn(plot_objective(ObservedMF(factors=2, iterations=2).fit(data).history))
         one = plot_objective(WMF(factors=2, iterations=1).fit(data).history)
-        assert len(texts(one)) == 4  # no change to be told of
+        assert texts(one) == []  # no change to be told of
+        assert len(legend_texts(one)) == 4
         check_drawn(one)
         check_drawn(plot_objective(pd.DataFrame({"epoch": [1, 2], "loss": [-3.0, -4.0]})))
         check_drawn(plot_objective(pd.DataFrame({"epoch": [1, 2], "loss": [0.0, 0.0]})))
@@ -146,7 +152,7 @@ class TestMetric:
             assert line.get_xdata().tolist() == [5, 10, 20]
             assert line.get_ydata().tolist() == part["value"].tolist()
             assert set(part["low"]) | set(part["high"]) == set(band.get_paths()[0].vertices[:, 1])
-        assert [text.get_text() for text in ax.get_legend().get_texts()] == ["mine", "most popular"]
+        assert legend_texts(ax) == ["mine", "most popular"]
         assert ax.lines[0].get_linewidth() > ax.lines[1].get_linewidth()
         check_drawn(ax)
 
@@ -218,8 +224,7 @@ class TestExposure:
         assert [bar.get_height() for bar in ax.patches] == pytest.approx([1 / 2, 1 / 4, 1 / 6, 1 / 12])
         assert ax.lines[0].get_ydata() == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3])
         assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "1", "1", "1"]
-        names = [text.get_text() for text in ax.get_legend().get_texts()]
-        assert names == ["what people take", "mine", "none (nothing listed)"]
+        assert legend_texts(ax) == ["what people take", "mine", "none (nothing listed)"]
         check_drawn(ax)
 
     def test_of_a_model(self, model, data):
@@ -251,14 +256,17 @@ class TestItemMap:
     def test_groups_are_neighbours_with_their_names(self, model, data):
         names = pd.Series({item: f"item {item}" for item in data.items})
         ax = plot_item_map(model, names, items=[7, 20, 33], neighbours=3)
-        listed = model.similar_items([7, 20, 33], N=4)[0]
-        assert texts(ax) == [f"item {data.items[item]}" for item in listed.reshape(-1)]
+        listed, cosines = model.similar_items([7, 20, 33], N=4)
+        assert [text for text in texts(ax) if "alike" not in text] == [
+            f"item {data.items[item]}" for item in listed.reshape(-1)
+        ]
+        assert texts(ax)[::5] == [f"alike: {alike:.2f}" for alike in cosines[:, 1:].mean(axis=1)]
         check_drawn(ax)
 
     def test_by_default_five_popular_ones(self, model, data):
         ax = plot_item_map(model)
-        assert len(texts(ax)) == 25
-        assert texts(ax)[0] == str(data.items[np.argmax((data.matrix.toarray() > 0).sum(axis=0))])
+        assert len(texts(ax)) == 30
+        assert texts(ax)[1] == str(data.items[np.argmax((data.matrix.toarray() > 0).sum(axis=0))])
         check_drawn(ax)
 
     @pytest.mark.parametrize("first", range(0, len(NASTY), 4))
@@ -267,15 +275,33 @@ class TestItemMap:
         ax = plot_item_map(model, names, items=[7, 20], neighbours=6)
         check_drawn(ax)
         wanted = [names[data.items[item]] for item in model.similar_items([7, 20], N=7)[0].reshape(-1)]
-        for name, text in zip(wanted, texts(ax), strict=True):
-            assert not text.strip("x\u2026") or len(text) <= 25
-            if name.isascii() and name.isprintable() and 0 < len(name.strip()) <= 25:
+        shown = [text for text in texts(ax) if not text.startswith("alike")]
+        for name, text in zip(wanted, shown, strict=True):
+            assert not text.strip("x\u2026") or len(text) <= 19
+            if name.isascii() and name.isprintable() and 0 < len(name.strip()) <= 19:
                 assert text == name
 
     def test_many_groups_are_shortened_not_overlapping(self, model):
         ax = plot_item_map(model, items=range(5, 12), neighbours=10)
         assert len(texts(ax)) >= 7
         check_drawn(ax)
+
+    def test_a_model_of_noise_has_no_more_than_chance_and_groups_have(self, data):
+        class Fitted:
+            interactions = data
+
+            def __init__(self, factors):
+                self.user_factors = self.item_factors = factors
+
+        generator = np.random.default_rng(0)
+        noise = generator.standard_normal((80, 12))
+        kinds = generator.standard_normal((10, 12))[np.arange(80) % 10] + 0.2 * noise
+        for factors, at_least, at_most in [(noise, -0.25, 0.1), (kinds, 0.25, 1)]:
+            ax = plot_item_map(Fitted(factors))
+            alike = [float(text.split()[1]) for text in texts(ax) if text.startswith("alike")]
+            above = np.array(alike) - float(ax.get_xlabel().split()[-1])
+            assert above.min() > at_least
+            assert above.max() < at_most
 
     def test_little_to_map(self, data):
         check_drawn(plot_item_map(MostPopular().fit(np.ones((2, 1)))))
@@ -291,7 +317,7 @@ class TestItemMap:
             ({"items": [80]}, "items holds 80 at position 0"),
             ({"neighbours": 11}, "neighbours is 11; give a whole number from 0 to 10"),
             ({"neighbours": True}, "neighbours is True"),
-            ({"names": ["tea"]}, "names: met list; give a dict or a Series"),
+            ({"names": ["tea"]}, "names must be a mapping or a Series .*got list"),
         ],
     )
     def test_refusals(self, model, arguments, message):

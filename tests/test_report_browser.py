@@ -101,7 +101,9 @@ def test_a_user_is_found_with_history_and_the_recommendations_of_the_model(chrom
             (f"{place}.", named(item)) for place, item in enumerate(ids[ids >= 0], start=1)
         ]
         assert [float(score) for *_, score in shown] == pytest.approx(scores[ids >= 0].tolist(), abs=0.006)
-        assert "close to 1 is as sure as" in tab.inner_text("#explorer-view")
+        owned = shop.interactions.matrix.toarray() > 0
+        middle = np.median((shop.user_factors @ shop.item_factors.T)[owned])
+        assert f"What users already have scores {middle:.2f} in the middle." in tab.inner_text("#explorer-view")
 
 
 def test_the_explanation_of_a_recommendation_is_that_of_the_model(chromium, address, shop):
@@ -151,6 +153,48 @@ def test_back_leads_to_what_was_seen_before(chromium, address, shop):
         tab.go_back()
         tab.wait_for_selector("text=Not sure what to type?")
         assert tab.locator(".back").count() == 0
+
+
+def test_back_leads_there_over_other_parts_of_the_page(chromium, address):
+    def press_back():
+        tab.get_by_role("button", name="Back").click()
+
+    with opened(chromium, f"{address}#part-1") as tab:
+        choose(tab, "u0", "User u0")
+        tab.locator("ol .go").first.click()
+        tab.wait_for_function("location.hash.startsWith('#item=')")
+        item = tab.inner_text("h3")
+        for part in ("Settings", "Explore users and items"):
+            tab.get_by_role("link", name=part, exact=True).click()
+        tab.wait_for_function("location.hash === '#explorer'")
+        press_back()
+        headed(tab, "User u0")
+        tab.get_by_role("link", name="Settings").click()
+        tab.wait_for_function("location.hash === '#part-1'")
+        tab.reload()  # the address is that of a part, and the explorer shows what it did
+        headed(tab, "User u0")
+        press_back()  # to where the page began, of the same address
+        tab.wait_for_selector("text=Not sure what to type?")
+        tab.go_forward()
+        headed(tab, "User u0")
+        tab.go_back()
+        tab.wait_for_selector("text=Not sure what to type?")
+        choose(tab, "creme 7", named(7))
+        assert item
+        press_back()
+        tab.wait_for_selector("text=Not sure what to type?")
+
+
+def test_the_same_address_again_is_no_step(chromium, address):
+    with opened(chromium, address) as tab:
+        choose(tab, "u0", "User u0")
+        choose(tab, "u0", "User u0")
+        tab.evaluate("location.hash = location.hash")
+        choose(tab, "creme 7", named(7))
+        tab.get_by_role("button", name="Back").click()
+        headed(tab, "User u0")
+        tab.get_by_role("button", name="Back").click()
+        tab.wait_for_selector("text=Not sure what to type?")
 
 
 def test_what_is_shown_stays_when_another_part_of_the_page_is_gone_to(chromium, address):

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import awkward_counts, to_sparse
+from conftest import COMPILED, awkward_counts, to_sparse
 
 from implicit_wmf import WMF, InputError, Interactions, MostPopular, NotFittedError
+from implicit_wmf.datasets import load_online_retail
 from implicit_wmf.report import item_map, labels, numbers
 
 
@@ -237,16 +238,45 @@ class TestItemMap:
         design = np.column_stack([shown, np.ones(len(shown))])
         assert design @ np.linalg.lstsq(design, found.others, rcond=None)[0] == pytest.approx(found.others, abs=1e-5)
 
-    def test_two_groups_are_seen_where_all_items_differ_most_besides(self):
+    def test_two_groups_are_seen_where_all_items_differ_most(self):
         generator = np.random.default_rng(2)
         factors = np.column_stack([generator.normal(size=200), np.zeros(200), generator.normal(size=200), np.ones(200)])
         found = item_map.map_items(factors, np.array([0, 1]), 0)
-        middles = unit(factors)[:2]
-        first = middles[0] - middles[1]
-        first /= np.linalg.norm(first)
-        rest = (unit(factors) - unit(factors).mean(axis=0)) @ (np.eye(4) - np.outer(first, first))
-        assert np.var(found.others[:, 1]) == pytest.approx(np.linalg.svd(rest)[1][0] ** 2 / 200)
-        assert found.places[0][0, 1] == pytest.approx(found.places[1][0, 1])
+        singular = np.linalg.svd(unit(factors) - unit(factors).mean(axis=0))[1]
+        assert np.var(found.others, axis=0) == pytest.approx(singular[:2] ** 2 / 200)
+
+    def test_likeness_is_the_mean_cosine_of_the_neighbours(self, model):
+        found = item_map.map_items(model.item_factors, np.array([3, 0]), 5)
+        cosines = model.similar_items([3, 0], N=6)[1]
+        assert found.likeness == pytest.approx(cosines[:, 1:].mean(axis=1).tolist(), abs=1e-6)
+        alone = item_map.map_items(model.item_factors, np.array([3]), 0)
+        assert np.isnan([*alone.likeness, alone.chance]).all()
+
+    @pytest.mark.parametrize(("width", "stretched"), [(4, 1.0), (16, 1.0), (16, 5.0)])
+    def test_by_chance_is_what_noise_has(self, width, stretched, monkeypatch):
+        noise = np.random.default_rng(width).standard_normal((2000, width)) * np.linspace(1, stretched, width)
+        anchors = np.arange(8)
+        found = item_map.map_items(noise, anchors, 4)
+        vectors = unit(noise)
+        nearest = np.sort(vectors[:8] @ vectors.T, axis=1)[:, -5:-1]
+        assert found.likeness == pytest.approx(nearest.mean(axis=1).tolist())
+        assert found.chance == pytest.approx(nearest.mean(), abs=0.04)
+        monkeypatch.setattr(item_map, "_ROWS", 300)
+        assert item_map.map_items(noise, anchors, 4).chance == pytest.approx(found.chance)
+
+    @pytest.mark.skipif(not COMPILED, reason="fits the shop data")
+    def test_the_shops_groups_are_far_above_chance_and_those_of_shuffled_purchases_are_not(self):
+        purchases = load_online_retail()
+        shuffled = purchases.assign(product=purchases["product"].sample(frac=1, random_state=0).to_numpy())
+        above = []
+        for table in (purchases, shuffled):
+            data = Interactions.from_frame(table, user="customer", item="product")
+            fitted = WMF(64, weighting="log", regularization=40, iterations=4, random_state=0).fit(data)
+            chosen = item_map.far_apart(fitted.item_factors, numbers.popularity(data), 5)
+            found = item_map.map_items(fitted.item_factors, chosen, 4)
+            above.append(np.array(found.likeness) - found.chance)
+        assert above[0].min() > 0.2
+        assert np.abs(above[1]).max() < 0.1
 
     @pytest.mark.parametrize("factors", [np.ones((1, 1)), np.zeros((4, 3)), np.ones((6, 2)), np.arange(5.0)[:, None]])
     def test_degenerate_factors_have_places(self, factors):

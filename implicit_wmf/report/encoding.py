@@ -39,6 +39,7 @@ def encode(explorer: Explorer) -> str:
         "similar": explorer.similar,
         "cosines": _scaled(explorer.cosines),
         "user_items": explorer.user_items.astype(np.uint32),
+        "refused_items": explorer.refused_items.astype(np.uint32),
         "history_ends": explorer.history_ends.astype(np.uint32),
         "history": explorer.history,
         "amounts": _as_page_has(explorer.amounts),

@@ -10,11 +10,12 @@
   const MORE = 100;
   const PAUSE = 60; // milliseconds without a key before a search
   const TOO_OLD = "This browser is too old for the search: open the file in a current Chrome, Edge, Firefox or Safari.";
+  const GOAL = /^#(user|item)=(.*)$/s;
   const KINDS = { user: "User", item: "Item" };
   const whole = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
   const finer = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 2, minimumFractionDigits: 2 });
   const small = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 2 });
-  const percent = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0, style: "percent" });
+  const percent = (share) => `${whole.format(100 * share)}\u00a0%`;
 
   let data; // what encoding.py wrote
   let kinds; // of each kind: ids, names, what is searched, and the order of equally good results
@@ -123,19 +124,22 @@
     return make("span", { class: "bar", "aria-hidden": "true" }, filled);
   }
 
-  function historyOf(user) {
-    const span = [user ? data.history_ends[user - 1] : 0, data.history_ends[user]];
-    const [items, amounts] = [data.history.subarray(...span), data.amounts.subarray(...span)];
+  // the items of one sign: what a user has, or did not want
+  function historyOf(user, sign) {
+    const [begin, end] = [user ? data.history_ends[user - 1] : 0, data.history_ends[user]];
+    const cells = Array.from({ length: end - begin }, (_, place) => begin + place)
+      .filter((cell) => Math.sign(data.amounts[cell]) === sign);
     const list = make("ul", { class: "rows" });
-    const alike = data.amounts.every((amount) => amount === 1);
+    const alike = data.amounts.every((amount) => Math.abs(amount) === 1);
     const more = make("button", { type: "button", class: "more" });
-    const amount = (row) => (alike ? null : make("span", { class: "number" }, `× ${figure(amounts[row])}`));
+    const amount = (cell) =>
+      (alike ? null : make("span", { class: "number" }, `× ${figure(Math.abs(data.amounts[cell]))}`));
     const show = (upTo) => {
-      for (let row = list.children.length; row < Math.min(upTo, items.length); row++) {
-        list.append(make("li", {}, linkTo("item", items[row]), amount(row)));
+      for (const cell of cells.slice(list.children.length, upTo)) {
+        list.append(make("li", {}, linkTo("item", data.history[cell]), amount(cell)));
       }
-      more.hidden = list.children.length === items.length;
-      more.textContent = `Show more (${plural(items.length - list.children.length, "item")})`;
+      more.hidden = list.children.length === cells.length;
+      more.textContent = `Show more (${plural(cells.length - list.children.length, "item")})`;
     };
     show(SHOWN);
     more.addEventListener("click", () => {
@@ -143,17 +147,17 @@
       show(next + MORE);
       list.children[next].firstChild.focus();
     });
-    const rest = data.user_items[user] - items.length;
+    const rest = (sign > 0 ? data.user_items : data.refused_items)[user] - cells.length;
     const left = rest ? note(`And ${plural(rest, "more item")}, which this page leaves out.`) : null;
-    return make("section", {}, make("h4", {}, "Already has"), list, more, left);
+    return make("section", {}, make("h4", {}, sign > 0 ? "Already has" : "Did not want"), list, more, left);
   }
 
   function reasonRow(label, value, score, largest) {
-    const text = score > 0 ? percent.format(value / score) : figure(value);
+    const text = score > 0 ? percent(value / score) : figure(value);
     return make("li", {}, label, make("span", { class: "number" }, text), bar(Math.abs(value) / largest, value < 0));
   }
 
-  function why(cell, owned) {
+  function why(cell, user) {
     const score = data.explained[cell];
     const span = [cell * data.why, (cell + 1) * data.why];
     const items = data.reasons.subarray(...span).filter((item) => item >= 0);
@@ -161,7 +165,7 @@
     const rest = score - values.reduce((sum, value) => sum + value, 0);
     const largest = Math.max(Math.abs(score), ...values.map(Math.abs), Math.abs(rest)) || 1;
     const rows = values.map((value, place) => reasonRow(linkTo("item", items[place]), value, score, largest));
-    if (owned > items.length) {
+    if (data.user_items[user] > items.length) {
       rows.push(reasonRow(make("span", { class: "rest" }, "everything else this user has"), rest, score, largest));
     }
     const against = [...values, rest].some((value) => value < -Math.abs(score) / 200);
@@ -184,7 +188,7 @@
       const open = button.getAttribute("aria-expanded") === "true";
       button.setAttribute("aria-expanded", String(!open));
       if (open) row.lastChild.remove();
-      else row.append(why(cell, data.user_items[user]));
+      else row.append(why(cell, user));
     });
     row.append(button);
     return row;
@@ -200,8 +204,12 @@
   }
 
   function showUser(user) {
-    return [heading("User ", data.user_ids[user]), make("p", {}, `Has ${plural(data.user_items[user], "item")}.`),
-      make("div", { class: "sides" }, historyOf(user), listFor(user))];
+    const refused = data.refused_items[user];
+    const known = `Has ${plural(data.user_items[user], "item")}.`;
+    const lists = make("div", {}, historyOf(user, 1), refused ? historyOf(user, -1) : "");
+    return [heading("User ", data.user_ids[user]),
+      make("p", {}, refused ? `${known} Did not want ${plural(refused, "item")}.` : known),
+      make("div", { class: "sides" }, lists, listFor(user))];
   }
 
   function neighbours(item) {
@@ -226,7 +234,7 @@
   const heading = (word, name) => make("h3", { tabindex: "-1" }, word, named(name));
 
   function asked() {
-    const [, kind, encoded] = /^#(user|item)=(.*)$/s.exec(location.hash) ?? [];
+    const [, kind, encoded] = GOAL.exec(entry.view) ?? [];
     if (!kind) return null;
     try {
       const id = decodeURIComponent(encoded);
@@ -249,22 +257,40 @@
     return [make("p", {}, words), make("ul", { class: "rows" }, ...rows)];
   }
 
-  let depth = 0; // how many steps inside this page lead to what is shown
+  // Of the browser's history each entry knows its depth, its address, what the explorer shows there, and at which depth
+  // that was gone to (at), and from where (from): parts of the page may have been gone to in between.
+  let entry;
 
-  function show(moved) {
-    // each entry of the browser's history knows its depth: Back and Forward come with one, a new step without
-    depth = history.state?.depth ?? (moved ? depth + 1 : 0);
-    history.replaceState({ depth }, "");
+  function firstEntry() {
+    const { hash } = location;
+    return { depth: 0, hash, view: GOAL.test(hash) ? hash : "", at: 0, from: null };
+  }
+
+  function nextEntry() {
+    const { hash } = location;
+    if (hash === entry.hash) return entry;
+    const depth = entry.depth + 1;
+    const view = GOAL.test(hash) || !hash ? hash : entry.view;
+    return view === entry.view ? { ...entry, depth, hash } : { depth, hash, view, at: depth, from: entry.at };
+  }
+
+  function moved() {
+    const before = entry.view;
+    entry = history.state ?? nextEntry();
+    history.replaceState(entry, "");
+    if (entry.view !== before || entry.view === location.hash) show();
+  }
+
+  function show() {
     const goal = asked();
-    if (!goal && moved && location.hash) return; // to another part of the page
     const view = goal?.place === undefined ? notFound : { user: showUser, item: showItem }[goal.kind];
     const found = goal ? view(goal.place ?? goal) : examples();
-    if (goal && depth) {
+    if (goal && entry.from !== null) {
       found.unshift(make("button", { type: "button", class: "back" }, "← Back"));
-      found[0].addEventListener("click", () => history.back());
+      found[0].addEventListener("click", () => history.go(entry.from - entry.depth));
     }
     at("explorer-view").replaceChildren(...found.filter((part) => part !== null));
-    if (!goal) return;
+    if (!goal || entry.view !== location.hash) return; // another part of the page was asked for
     at("explorer-view").querySelector("h3").focus({ preventScroll: true });
     at("explorer-view").scrollIntoView();
   }
@@ -310,11 +336,12 @@
 
     function choose(place) {
       waiting = clearTimeout(waiting);
-      const [chosen, before] = [results[place], location.hash];
+      const chosen = results[place];
+      const goal = address(chosen.kind, kinds[chosen.kind].ids[chosen.place]);
       open(false);
       input.value = "";
-      location.hash = address(chosen.kind, kinds[chosen.kind].ids[chosen.place]);
-      if (location.hash === before) show(false);
+      if (location.hash === goal) show();
+      else location.hash = goal;
     }
 
     function option({ kind, place }, number) {
@@ -388,8 +415,10 @@
     runBox(buildBox());
     at("explorer-state").remove();
     at("explorer-app").hidden = false;
-    addEventListener("hashchange", () => show(true));
-    show(false);
+    entry = history.state ?? firstEntry();
+    history.replaceState(entry, "");
+    addEventListener("popstate", moved); // not hashchange: two entries may have one address
+    show();
   }
 
   start();

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from .._asked import list_length
 from .._csr import keep_cells, positive_in_columns, rows_of_cells
-from .._ids import positions_of, spell
-from ..config import WMFConfig
+from .._ids import positions_of
 from ..errors import InputError
 from ..factor_model import FactorModel
 from ..parameters import whole
+from .names import name_items, spell_ids
 
 Ids = NDArray[np.int32]
 Floats = NDArray[Any]
@@ -27,9 +28,11 @@ HISTORY = 300
 _ITEMS_AT_ONCE = 4096
 _USERS_AT_ONCE = 256
 
-_WANTS = "The score says how strongly the model expects this user to want the item: "
-_COUNTS = "close to 1 is as sure as for things the user already has, close to 0 means no sign of interest."
-_OTHERS = "the higher, the more. Compare scores within one list, not between users."
+# Pairs at most of which the middle score is taken.
+_PAIRS = 200_000
+
+_WANTS = "The score says how strongly the model expects this user to want the item: the higher, the more. "
+_OTHERS = "Compare scores within one list, not between users."
 _NO_REASONS = "This kind of model cannot say why it recommends an item, so there are no reasons here."
 
 
@@ -52,7 +55,7 @@ class Explorer:
     item_names : list of str
         What people call the items; the id where nothing better is known.
     item_users : (items,) int64 array
-        How many users have each item.
+        How many users have each item: with a positive amount.
     similar, cosines : (items, S) arrays, int32 and the factors' dtype
         Nearest items, the nearest first; short lists end in -1 and NaN.
     users : int
@@ -60,11 +63,13 @@ class Explorer:
     user_ids : list of str
         Raw ids as text, of the users who are in.
     user_items : (k,) int64 array
-        How many items each of them has.
+        How many items each of them has: with a positive amount.
+    refused_items : (k,) int64 array
+        How many items each of them is known not to want: with a negative amount.
     history_ends : (k,) int64 array
         Where each one's history ends in the next two.
     history, amounts : (cells,) arrays, int32 and the data's dtype
-        Items that the users have, the largest amounts first.
+        Items that the users have, the largest amounts first, and then those that they did not want.
     recommended, scores : (k, N) arrays, int32 and the factors' dtype
         As `recommend` returns them.
     reasons : Reasons or None
@@ -83,6 +88,7 @@ class Explorer:
     users: int
     user_ids: list[str]
     user_items: NDArray[np.int64]
+    refused_items: NDArray[np.int64]
     history_ends: NDArray[np.int64]
     history: Ids
     amounts: Floats
@@ -118,7 +124,7 @@ def collect(
         Users that are to be in, whatever `max_users` is.
     max_users : int
         Of more users than that a sample is taken: every so many-th in the order of how many items they have, so that
-        it has users of few, some and many items. The same model gives the same sample.
+        it has users of few, some and many items; a single one is in the middle. The same model gives the same sample.
     N : int
         Length of the lists of recommendations.
     reasons : int
@@ -138,56 +144,40 @@ def collect(
     whole(0)("max_users", max_users)
     lengths = [list_length(length) for length in (N, reasons, similar)]
     data = model.interactions
-    item_ids = _texts(data.items)
+    item_ids, user_ids = spell_ids(data.items), spell_ids(data.users)
     wanted = np.empty(0, np.int64) if users is None else positions_of(data.users, users, "users")
-    activity = np.diff(data.matrix.indptr).astype(np.int64)
+    activity = _counts_of_rows(data.matrix.data > 0, data.matrix.indptr)
     rows = _sample(activity, wanted, max_users)
     recommended, scores = model.recommend(rows, lengths[0])
     why, reasons_note = _reasons(model, rows, recommended, lengths[1])
     near, cosines = _similar(model, lengths[2])
-    ends, history, amounts, user_items = _history(model, rows)
+    cells = data.matrix[rows]
+    ends, history, amounts = _history(cells)
     return Explorer(
         item_ids=item_ids,
-        item_names=_names(names, data.items, item_ids),
+        item_names=name_items(names, data.items, item_ids),
         item_users=positive_in_columns(data.matrix),
         similar=near,
         cosines=cosines,
         users=data.shape[0],
-        user_ids=_texts(data.users.take(rows)),
-        user_items=user_items,
+        user_ids=[user_ids[row] for row in rows],
+        user_items=activity[rows],
+        refused_items=_counts_of_rows(cells.data < 0, cells.indptr),
         history_ends=ends,
         history=history,
         amounts=amounts,
         recommended=recommended,
         scores=scores,
         reasons=why,
-        score_note=_score_note(model),
+        score_note=_score_note(model, rows, cells),
         reasons_note=reasons_note,
     )
 
 
-def _texts(ids: pd.Index) -> list[str]:
-    """Spell ids; where two read alike, such as 1 and '1', with the quotes of a text."""
-    texts = [str(one) for one in ids.tolist()]
-    return texts if len(set(texts)) == len(texts) else [repr(one) for one in ids.tolist()]
-
-
-def _names(names: Any, items: pd.Index, ids: list[str]) -> list[str]:
-    """Name each item, by its id where there is no other name."""
-    if names is None:
-        return ids
-    if not isinstance(names, (Mapping, pd.Series)):
-        raise InputError(f"names must be a mapping or a Series of raw item id -> text, got {type(names).__name__}")
-    keys, values = (names.index.tolist(), names.tolist()) if isinstance(names, pd.Series) else (names, names.values())
-    known = dict(zip(keys, values, strict=True))
-    found = [known.get(one) for one in items.tolist()]
-    if known and all(name is None for name in found):
-        raise InputError(
-            f"names: none of the items has a name; its keys are such as {spell(list(known)[:2])}, the items' ids such "
-            f"as {spell(items[:2])}: give keys of the same kind"
-        )
-    texts = ["" if not isinstance(name, str) and pd.isna(name) else str(name).strip() for name in found]
-    return [text or one for text, one in zip(texts, ids, strict=True)]
+def _counts_of_rows(counted: NDArray[np.bool_], indptr: NDArray[Any]) -> NDArray[np.int64]:
+    """Count the cells of each row that are marked."""
+    counts: NDArray[np.int64] = np.diff(np.append(0, np.cumsum(counted))[indptr]).astype(np.int64)
+    return counts
 
 
 def _sample(activity: NDArray[np.int64], wanted: NDArray[np.int64], most: int) -> NDArray[np.int64]:
@@ -197,7 +187,8 @@ def _sample(activity: NDArray[np.int64], wanted: NDArray[np.int64], most: int) -
     others = np.setdiff1d(np.argsort(activity, kind="stable"), wanted, assume_unique=False)
     others = others[np.argsort(activity[others], kind="stable")]
     room = max(most - np.unique(wanted).size, 0)
-    places = np.linspace(0, others.size - 1, room).round().astype(np.int64)
+    first, last = (0, others.size - 1) if room > 1 else (others.size // 2,) * 2
+    places = np.linspace(first, last, room).round().astype(np.int64)
     return np.union1d(wanted, others[places])
 
 
@@ -234,19 +225,24 @@ def _similar(model: FactorModel[Any], length: int) -> tuple[Ids, Floats]:
     return near, cosines
 
 
-def _history(model: FactorModel[Any], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Ids, Floats, Any]:
-    """List what users have, the largest amounts first: ends, items and amounts; and how many items each has."""
-    cells = model.interactions.matrix[rows]
+def _history(cells: csr_array) -> tuple[NDArray[np.int64], Ids, Floats]:
+    """List what users have, the largest amounts first, and then what they did not want: ends, items and amounts."""
     cells = keep_cells(cells, cells.data != 0)
-    owners = rows_of_cells(cells.indptr)
-    order = np.lexsort((cells.indices, -cells.data, owners))
-    places = np.arange(order.size) - np.asarray(cells.indptr, np.int64)[owners]
+    owners, refused = rows_of_cells(cells.indptr), cells.data < 0
+    order = np.lexsort((cells.indices, -cells.data, refused, owners))
+    groups = 2 * owners[order] + refused[order]
+    places = np.arange(order.size) - np.searchsorted(groups, groups)
     order = order[places < HISTORY]
-    sizes = np.diff(cells.indptr).astype(np.int64)
-    return np.cumsum(np.minimum(sizes, HISTORY)), cells.indices[order].astype(np.int32), cells.data[order], sizes
+    ends = np.cumsum(np.bincount(owners[order], minlength=cells.shape[0]))
+    return ends.astype(np.int64), cells.indices[order].astype(np.int32), cells.data[order]
 
 
-def _score_note(model: FactorModel[Any]) -> str:
-    """Say what a score is: where counts became preferences of 1, a number that 1 can be compared with."""
-    counts = isinstance(model.config, WMFConfig) and model._state().confidence is None
-    return _WANTS + (_COUNTS if counts else _OTHERS)
+def _score_note(model: FactorModel[Any], rows: NDArray[np.int64], cells: csr_array) -> str:
+    """Say what a score is, by the scores of what users have already."""
+    owned = np.flatnonzero(cells.data > 0)
+    owned = owned[:: len(owned) // _PAIRS + 1]
+    if owned.size == 0:
+        return _WANTS + _OTHERS
+    middle = np.median(model.score(rows[rows_of_cells(cells.indptr)[owned]], cells.indices[owned]))
+    spelled = f"{middle:,.2f}" if abs(middle) >= 0.1 else f"{middle:.2g}"
+    return f"{_WANTS}What users already have scores {spelled} in the middle. {_OTHERS}"

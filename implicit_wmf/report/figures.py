@@ -36,7 +36,9 @@ STYLES: tuple[tuple[str, str, Any], ...] = (
     (SKY, "P", (0, (2, 2))),
     (BLACK, "X", (0, (8, 2))),
 )
-SIZE = 10.0  # points, of all text: a picture 5.2 inches wide is shrunk by a tenth on a telephone of 340 pixels
+# Inches, and points of all text. A browser takes 96 pixels to the inch, so that a picture is 374 wide and its letters
+# 13 high; where a telephone of 320 pixels has room for 270 of them, 9.6 are left of the 13.
+WIDTH, SIZE = 3.9, 10.0
 LINE = 1.25 * SIZE  # from one line of text to the next
 # Beside matplotlib's own font, those that come with systems and have what it has not: Chinese, Japanese, Korean, ...
 _FAMILIES = (
@@ -73,7 +75,7 @@ def matplotlib() -> Any:
     return matplotlib
 
 
-def new_axes(width: float = 5.2, height: float = 3.4) -> Any:
+def new_axes(width: float = WIDTH, height: float = 3.0) -> Any:
     """Make axes of a new figure that needs no display and that nothing else knows of.
 
     Parameters
@@ -97,7 +99,7 @@ def new_axes(width: float = 5.2, height: float = 3.4) -> Any:
     return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white").add_subplot()
 
 
-def prepare(ax: Any, *, height: float = 3.4, grid: str = "both") -> Any:
+def prepare(ax: Any, *, height: float = 3.0, grid: str = "both") -> Any:
     """Dress axes, new ones if None are given: a faint grid along `grid` ("x", "y", "both", ""), no box around it."""
     ax = new_axes(height=height) if ax is None else ax
     ax.set_axisbelow(True)
@@ -159,20 +161,26 @@ def ground() -> dict[str, Any]:
 
 def legend(ax: Any, handles: Sequence[Any], names: Sequence[str]) -> None:
     """Name curves above the axes, in as many columns as fit the width; names are shown as they are."""
-    names = [printable(name, 44 if len(names) < 7 else 18) for name in names]
-    widest = max(text_width(name) for name in names) + 4.6 * SIZE  # the handle and what is between
-    columns = max(1, min(len(names), int(0.85 * _width(ax) / widest)))
+    shown, columns = _fitted(ax, names)
     made = ax.legend(
-        handles, [f"{number}" for number in range(len(names))], ncols=columns, loc="lower left",
+        handles, [f"{number}" for number in range(len(shown))], ncols=columns, loc="lower left",
         bbox_to_anchor=(0, 1), borderaxespad=0.2, frameon=False, fontsize=SIZE, handlelength=2.4, columnspacing=1.4,
     )  # fmt: skip
-    for text, name in zip(made.get_texts(), names, strict=True):
+    for text, name in zip(made.get_texts(), shown, strict=True):
         text.set(text=name, parse_math=False, family=families())
 
 
-def _width(ax: Any) -> float:
-    """Width of the figure, in points."""
-    return float(ax.figure.figure.get_size_inches()[0] * 72)
+def _fitted(ax: Any, names: Sequence[str]) -> tuple[list[str], int]:
+    """Cut names until a legend leaves room for a picture below it; returns them, and its columns."""
+    width, height = axes_size(ax)
+    shown, columns = list(names), 1
+    for most in (44, 30, 24, 18, 12, 6):
+        shown = [printable(name, most) for name in names]
+        widest = max(text_width(name) for name in shown) + 4.6 * SIZE  # the handle and what is between
+        columns = max(1, min(len(names), int(1.1 * width / widest)))
+        if widest <= 1.1 * width and -(-len(names) // columns) * 1.45 * SIZE <= 0.55 * height:
+            break
+    return shown, columns
 
 
 def axes_size(ax: Any) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,16 @@ from .figures import (
     LINE,
     ORANGE,
     VERMILION,
-    axes_size,
     every,
     few_ticks,
     ground,
+    legend,
     name_axes,
     prepare,
     short,
     whole_ticks,
     write,
 )
-from .labels import spread
 
 _PART_STYLES = {
     "loss": (BLACK, "o", "-"),
@@ -50,7 +48,7 @@ def plot_objective(history: Any, *, ax: Any = None) -> Any:
     Returns
     -------
     matplotlib.axes.Axes
-        With a line for each part and its last value beside it. The axis of values begins at 0, or is logarithmic where
+        With a line for each part, named with its last value. The axis of values begins at 0, or is logarithmic where
         the first epochs are so far above the last that these could not be told apart.
 
     Raises
@@ -61,14 +59,15 @@ def plot_objective(history: Any, *, ax: Any = None) -> Any:
         If matplotlib is not installed.
     """
     table = numbers.objective_table(history)
-    ax = prepare(ax)
+    ax = prepare(ax, height=3.6)
     curves = {name: table[name].to_numpy(float) for name in table.columns.drop("epoch")}
     loss = curves["loss"]
     logarithmic = bool(loss.min() > 0 and loss.max() > 5 * loss[-1])
     epochs = table["epoch"].to_numpy()
+    handles = []
     for name, values in curves.items():
         colour, marker, dash = _PART_STYLES[name]
-        ax.plot(
+        handles += ax.plot(
             epochs, np.where(values > 0, values, np.nan) if logarithmic else values,
             color=colour, marker=marker, linestyle=dash, linewidth=2.4 if name == "loss" else 1.8, markersize=4.5,
             markevery=every(len(epochs)), clip_on=False, zorder=3 if name == "loss" else 2,
@@ -80,32 +79,13 @@ def plot_objective(history: Any, *, ax: Any = None) -> Any:
     few_ticks(ax.yaxis, short)
     whole_ticks(ax.xaxis)
     name_axes(ax, "epoch", "value")
-    ends = {name: values[-1] for name, values in curves.items()}
     if len(loss) > 1 and loss[-2]:
         change = (loss[-1] - loss[-2]) / abs(loss[-2])
-        text = f"the last epoch changed the objective by {100 * change:+.2g} %".replace("-", "\u2212")
-        write(ax, text, (0, 1), (2, 6), xycoords="axes fraction", va="bottom", color=GREY)
-    _label_ends(ax, epochs[-1], {("objective" if name == "loss" else name): ends[name] for name in ends}, list(ends))
+        text = f"last epoch: objective {100 * change:+.2g} %".replace("-", "\u2212")
+        write(ax, text, (1, 1), (-2, -4), xycoords="axes fraction", ha="right", va="top", color=GREY, bbox=ground())
+    names = ["objective" if name == "loss" else name for name in curves]
+    legend(ax, handles, [f"{name} {short(values[-1])}" for name, values in zip(names, curves.values(), strict=True)])
     return ax
-
-
-def _label_ends(ax: Any, x: float, ends: dict[str, float], styles: Sequence[str]) -> None:
-    """Name curves where they end, the names moved apart."""
-    _, height = axes_size(ax)
-    ax.autoscale_view()  # limits that nobody asked for are otherwise made when it is drawn
-    low, _ = ax.get_ylim()
-    at = np.array([value if ax.get_yscale() == "linear" else max(value, low) for value in ends.values()])
-    drawn = ax.transAxes.inverted().transform(ax.transData.transform(np.column_stack([np.full(at.size, x), at])))
-    wanted = drawn[:, 1] * height
-    moved = spread(wanted, 1.05 * LINE, 0.3 * LINE, height)
-    for (name, value), style, there, place in zip(ends.items(), styles, at, moved - wanted, strict=True):
-        colour = _PART_STYLES[style][0]
-        write(ax, f"{name} {short(value)}", (x, there), (9, place), color=_readable(colour), va="center")
-
-
-def _readable(colour: str) -> str:
-    """Orange is too light for letters."""
-    return "#9A6A00" if colour == ORANGE else colour
 
 
 def plot_validation(history: Any, metric: str | None = None, *, ax: Any = None) -> Any:

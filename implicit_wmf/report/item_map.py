@@ -17,7 +17,7 @@ Whole = NDArray[np.int64]
 
 _ROWS = 1 << 14  # at a time, in float64
 _POPULAR = 100  # anchors are chosen among so many
-_FLAT = 1e-6  # of differences of vectors of length 1: smaller ones are rounding
+_FEW = 2  # groups, of which no polygon can be made
 _ALIKE = 0.2  # of the direction in which groups differ most: along those of less they are not pulled apart
 
 
@@ -32,20 +32,26 @@ class ItemMap(NamedTuple):
         Their places.
     others : (shown, 2) float64 array
         The places of all items, or of some thousands spread over their positions; items of zeros are left out.
+    likeness : list of float
+        Of each group the mean cosine of its neighbours with its item; NaN without neighbours.
+    chance : float
+        What the mean of these would be among as many items without any groups (:func:`by_chance`).
     """
 
     groups: list[Whole]
     places: list[Floats]
     others: Floats
+    likeness: list[float]
+    chance: float
 
 
 def map_items(factors: Array, anchors: Whole, neighbours: int, shown: int = 3000) -> ItemMap:
     """Find the neighbours of items, and the places of all in a plane.
 
-    Items are taken as vectors of length 1, so that those of high cosine lie near each other, and mapped linearly, so
-    that the means of the groups come to the corners of a regular polygon: by least squares, and without the directions
-    in which they hardly differ, so that groups that are alike stay together. One or two groups are seen in the plane in
-    which their means, and then all items, differ most (principal components; Pearson 1901, "On lines and planes of
+    Items are taken as vectors of length 1 and mapped linearly, so that the means of the groups come to the corners of a
+    regular polygon: by least squares, and without the directions in which they hardly differ. The groups are so drawn
+    apart whether or not the model holds them apart; how much it does, `likeness` and `chance` say. One or two groups
+    are seen in the plane in which all items differ most (principal components; Pearson 1901, "On lines and planes of
     closest fit to systems of points in space").
 
     Parameters
@@ -65,12 +71,57 @@ def map_items(factors: Array, anchors: Whole, neighbours: int, shown: int = 3000
         The groups and all places.
     """
     groups = nearest_items(factors, anchors, neighbours)
-    centre, plane = _plane(factors, groups)
+    mean, covariance = _moments(factors)
+    centre, plane = _plane(factors, groups) if len(groups) > _FEW else (mean, _principal(covariance))
     sample = np.unique(np.arange(min(shown, len(factors))) * len(factors) // min(shown, len(factors)))
     others = _unit(factors[sample])
     others = others[others.any(axis=1)]
     places = [(_unit(factors[group]) - centre) @ plane for group in groups]
-    return ItemMap(groups, places, (others - centre) @ plane)
+    likeness = [_likeness(_unit(factors[group])) for group in groups]
+    chance = by_chance(_unit(factors[anchors]), mean, covariance, len(factors), neighbours)
+    return ItemMap(groups, places, (others - centre) @ plane, likeness, chance)
+
+
+def by_chance(wanted: Floats, mean: Floats, covariance: Floats, items: int, neighbours: int) -> float:
+    """Find how alike the nearest items would be if the items came in no groups.
+
+    The nearest of many items are alike even in noise, the more so the fewer factors there are. So as many random items
+    are drawn, normally distributed with the mean and the covariance of the model's, and the nearest of those are taken.
+
+    Parameters
+    ----------
+    wanted : (groups, d) float64 array
+        Vectors of length 1 whose neighbours are looked for; those of zeros have none.
+    mean : (d,) float64 array
+    covariance : (d, d) float64 array
+        Of the items' vectors of length 1.
+    items : int
+        How many to draw; the same ones each time.
+    neighbours : int
+        How many of the nearest to take.
+
+    Returns
+    -------
+    float
+        Their mean cosine; NaN where there are none.
+    """
+    wanted, most = wanted[wanted.any(axis=1)], min(neighbours, items - 1)
+    if most < 1 or not len(wanted):
+        return np.nan
+    values, vectors = np.linalg.eigh(covariance)
+    root = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+    generator = np.random.default_rng(0)
+    best = np.full((most, len(wanted)), -np.inf)
+    with single_threaded_blas():
+        for begin in range(0, items, _ROWS):
+            drawn = mean + generator.standard_normal((min(_ROWS, items - begin), len(mean))) @ root
+            best = np.sort(np.vstack([best, _unit(drawn) @ wanted.T]), axis=0)[-most:]
+    return float(best.mean())
+
+
+def _likeness(group: Floats) -> float:
+    """Mean cosine of the first vector with the others."""
+    return float(np.mean(group[1:] @ group[0])) if len(group) > 1 else np.nan
 
 
 def far_apart(factors: Array, popularity: Whole, count: int) -> Whole:
@@ -138,31 +189,25 @@ def _blocks(factors: Array) -> Iterator[tuple[slice, Floats]]:
 
 
 def _plane(factors: Array, groups: list[Whole]) -> tuple[Floats, Floats]:
-    """Return the middle of the picture (d,), and the map to the plane (d, 2), of zeros where there is no direction."""
+    """Return the middle of the groups (d,), and the map (d, 2) that takes their means to the corners of a polygon."""
     means = np.stack([_unit(factors[group]).mean(axis=0) for group in groups])
     centre = means.mean(axis=0)
-    _, sizes, directions = np.linalg.svd(means - centre, full_matrices=False)
-    found = directions[: int(np.sum(sizes[:2] > _FLAT))]
-    if len(found) < 2:
-        found = np.vstack([found, _principal(factors, found)])[:2]
-    largest = np.take_along_axis(found, np.abs(found).argmax(axis=1)[:, None], axis=1)
-    plane = np.zeros((factors.shape[1], 2))
-    plane[:, : len(found)] = (found * np.where(largest < 0, -1, 1)).T  # a sign that does not hang on rounding
-    if len(groups) > 2 and np.sum(sizes > _FLAT) > 1:
-        plane = np.linalg.pinv(means - centre, rcond=_ALIKE) @ _corners((means - centre) @ plane)
-    return centre, plane
+    angles = 2 * np.pi * (np.arange(len(groups)) + 0.5) / len(groups)
+    corners = np.column_stack([np.cos(angles), np.sin(angles)])
+    return centre, np.linalg.pinv(means - centre, rcond=_ALIKE) @ corners
 
 
-def _corners(places: Floats) -> Floats:
-    """Corners of a regular polygon, one for each place, in the order of their directions from the middle."""
-    order = np.argsort(np.arctan2(places[:, 1], places[:, 0]), kind="stable")
-    angles = np.empty(len(places))
-    angles[order] = 2 * np.pi * (np.arange(len(places)) + 0.5) / len(places)
-    return np.column_stack([np.cos(angles), np.sin(angles)])
+def _principal(covariance: Floats) -> Floats:
+    """Return the map (d, 2) to the plane in which all items differ most."""
+    found = np.linalg.eigh(covariance)[1][:, ::-1][:, :2]
+    largest = np.take_along_axis(found, np.abs(found).argmax(axis=0)[None], axis=0)
+    plane = np.zeros((len(covariance), 2))
+    plane[:, : found.shape[1]] = found * np.where(largest < 0, -1, 1)  # a sign that does not hang on rounding
+    return plane
 
 
-def _principal(factors: Array, taken: Floats) -> Floats:
-    """Directions (at most 2, d) in which all items differ most, at right angles to those that are taken."""
+def _moments(factors: Array) -> tuple[Floats, Floats]:
+    """Mean (d,) and covariance (d, d) of the items' unit vectors, without items of zeros."""
     width = factors.shape[1]
     total, products, count = np.zeros(width), np.zeros((width, width)), 0
     with single_threaded_blas():
@@ -171,7 +216,5 @@ def _principal(factors: Array, taken: Floats) -> Floats:
             total += vectors.sum(axis=0)
             products += vectors.T @ vectors
             count += len(vectors)
-    spread = products / max(count, 1) - np.outer(total, total) / max(count, 1) ** 2
-    free = np.eye(width) - taken.T @ taken
-    values, vectors = np.linalg.eigh(free @ spread @ free)
-    return vectors[:, ::-1].T[: min(2, width - len(taken))]
+    mean = total / max(count, 1)
+    return mean, products / max(count, 1) - np.outer(mean, mean)

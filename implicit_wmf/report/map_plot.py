@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from .._asked import check_positions
@@ -29,17 +27,19 @@ from .figures import (
 )
 from .item_map import ItemMap, far_apart, map_items
 from .labels import place
+from .names import name_items, spell_ids
 
 Floats = NDArray[np.float64]
 
 _ANCHORS = 5
 _MOST_ANCHORS, _MOST_NEIGHBOURS = len(STYLES), 10  # more than this no picture tells apart, or has room for
-_LETTERS = 25  # of a name
+_LETTERS = 19  # of a name
+_HEIGHT, _TALL = 6.2, 8.4  # inches
 _RIM = 5.0  # points before names, for a bar of their group's colour
 
 
 def plot_item_map(model: Any, names: Any = None, *, items: Any = None, neighbours: int = 4, ax: Any = None) -> Any:
-    """Draw items as points in a plane, with the names of a few and of their neighbours.
+    """Draw a few groups of items that the model holds alike, apart on purpose, with their names; all others are faint.
 
     Parameters
     ----------
@@ -58,10 +58,11 @@ def plot_item_map(model: Any, names: Any = None, *, items: Any = None, neighbour
     Returns
     -------
     matplotlib.axes.Axes
-        With a faint point for each item (of more than 3,000, for as many), and a colour and a mark for each group, its
-        names beside it: first the item, then its neighbours, the nearest first. Only what is near and far means
-        something; the axes do not, and have no numbers. What lies on each other here may differ in the d - 2
-        directions that are not seen.
+        With a faint point for each item (of more than 3,000, for as many), and a colour and a mark for each group,
+        beside it the mean cosine of its neighbours with its item, and the names: first the item, then its neighbours,
+        the nearest first. The groups are drawn apart whether or not the model holds them apart, and distances mean
+        nothing. Below it is written what that cosine would be by chance
+        (:func:`implicit_wmf.report.item_map.by_chance`): a model of noise has no group that is much above it.
 
     Raises
     ------
@@ -76,11 +77,13 @@ def plot_item_map(model: Any, names: Any = None, *, items: Any = None, neighbour
         raise InputError(f"neighbours is {neighbours!r}; give a whole number from 0 to {_MOST_NEIGHBOURS}")
     anchors = _anchors(model, factors, items)
     found = map_items(factors, anchors, int(neighbours))
-    texts = [_texts(model, names, group) for group in found.groups]
+    texts = _texts(model, names, found)
     own = ax is None
-    ax = prepare(ax, height=5.2 if len(texts) <= _ANCHORS else 7.2, grid="")
+    ax = prepare(ax, height=_HEIGHT if len(texts) <= _ANCHORS else _TALL, grid="")
     ax.set(xticks=[], yticks=[])
-    name_axes(ax, "near each other: taken by the same people", "")
+    if np.isfinite(found.chance):
+        chance = f"by chance the nearest would have {found.chance:.2f}"
+        name_axes(ax, f"alike: mean cosine with the large mark;\n{chance}", "")
     ax.spines[["left", "bottom"]].set_color(FAINT)
     _set_limits(ax, found)
     ax.scatter(*found.others.T, s=5, color=GREY, alpha=0.3, linewidths=0, rasterized=True)
@@ -105,20 +108,16 @@ def _anchors(model: Any, factors: Any, items: Any) -> NDArray[np.int64]:
     return anchors
 
 
-def _texts(model: Any, names: Any, group: NDArray[np.int64]) -> list[str]:
-    """Name the items of a group."""
-    ids = model.interactions.items.take(group)
-    if names is None:
-        names = {}
-    if not isinstance(names, Mapping | pd.Series):
-        raise InputError(f"names: met {type(names).__name__}; give a dict or a Series, from item id to name")
-    if isinstance(names, pd.Series) and not names.index.is_unique:
-        names = names[~names.index.duplicated()]
+def _texts(model: Any, names: Any, found: ItemMap) -> list[list[str]]:
+    """Write the lines of each group: how alike it is, and the names of its items."""
+    items = model.interactions.items
+    ids = spell_ids(items)
+    called = name_items(names, items, ids)
     texts = []
-    for one in ids:
-        name = names.get(one)
-        known = isinstance(name, str) and can_show(name)
-        texts.append(printable(name if known else str(one), _LETTERS))
+    for group, likeness in zip(found.groups, found.likeness, strict=True):
+        lines = [called[item] if can_show(called[item]) else ids[item] for item in group]
+        heading = [f"alike: {likeness:.2f}"] if np.isfinite(likeness) else []
+        texts.append([*heading, *(printable(line, _LETTERS) for line in lines)])
     return texts
 
 
@@ -161,7 +160,7 @@ def _placed(
     texts: list[list[str]], groups: list[Floats], others: Floats, room: Floats
 ) -> tuple[list[list[str]], list[tuple[float, float]], list[tuple[float, float] | None]]:
     """Find places for all names; where there is no room for them, for the first few of each group."""
-    for most in (_MOST_NEIGHBOURS + 1, 3, 1):
+    for most in (_MOST_NEIGHBOURS + 2, 4, 2):
         texts = [lines[:most] for lines in texts]
         sizes = [(_RIM + max(map(text_width, lines)), len(lines) * LINE) for lines in texts]
         corners = place(sizes, [points[0] for points in groups], np.vstack(groups), others, (room[0], room[1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -28,11 +28,15 @@ class Facts(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table; the first column names the rows, numbers in the others are ready to be read."""
+    """A table; the first column names the rows, numbers in the others are ready to be read.
+
+    Columns of words, by their places in `words`, begin at the left; those of numbers end at the right.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str
+    words: Collection[int] = ()
 
 
 class Picture(NamedTuple):
@@ -54,7 +58,6 @@ class Section(NamedTuple):
     blocks: Sequence[Block]
 
 
-_WORDS = 24  # letters of a cell that is no number
 _EXPLORER_TITLE = "Explore users and items"
 _EXPLORER = Template("""<section id="explorer" aria-labelledby="explorer-title">
 <h2 id="explorer-title">${title}</h2>
@@ -115,7 +118,7 @@ def _hash(content: str) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(printable(text))
+    return escape(printable(text)).replace(" %", "\u00a0%")  # which would look lost at the beginning of a line
 
 
 def _section(place: int, section: Section) -> str:
@@ -142,14 +145,9 @@ def _block(block: Block) -> str:
             return f'<figure><div class="card"><img src="{source}" alt="{_text(alt)}"></div>{words}</figure>'
 
 
-def _column_class(cells: Sequence[str]) -> str:
-    """Mark a column of words, which begin at the left and wrap; numbers end at the right, on one line."""
-    return ' class="words"' if any(len(cell) > _WORDS and not cell[0].isdigit() for cell in cells) else ""
-
-
 def _table(table: Table) -> str:
     """Write a table in a frame of its own, which scrolls by keyboard too where the screen is narrow."""
-    columns = [_column_class([row[place] for row in table.rows]) for place in range(len(table.header))]
+    columns = [' class="words"' if place in table.words else "" for place in range(len(table.header))]
     header = "".join(
         f'<th scope="col"{kind}>{_text(one)}</th>' for one, kind in zip(table.header, columns, strict=True)
     )

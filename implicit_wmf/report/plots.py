@@ -37,6 +37,8 @@ from .history_plots import plot_validation as plot_validation
 from .labels import spread
 from .map_plot import plot_item_map as plot_item_map
 
+_IN_A_ROW = 7  # labels of groups: more would run into each other
+
 
 def plot_metric(table: Any, metric: str = "recall", *, ax: Any = None) -> Any:
     """Draw a metric of several models against the length of the lists, with its intervals.
@@ -150,13 +152,13 @@ def plot_popularity(interactions: Any, *, ax: Any = None) -> Any:
         If matplotlib is not installed.
     """
     counts = _some_pairs(interactions)
-    ax = prepare(ax)
+    ax = prepare(ax, height=3.3)
     items = counts.size
     sizes = np.unique(np.rint(np.linspace(0, items, min(items, 1000) + 1)).astype(np.int64))
     sizes = np.union1d(sizes, np.arange(min(items, 1000) // 10 + 1))  # the steep part
-    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
+    even = ax.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
     ax.plot(sizes / items, numbers.head_shares(counts, sizes), color=BLUE, linewidth=2.6, clip_on=False)
-    write(ax, "dashed: if all were\nequally popular", (1, 0), (0, 4), color=GREY, ha="right", va="bottom")
+    legend(ax, even, ["if all were equally popular"])
     tops = sorted({numbers.top_items(items), max(1, items // 10), max(1, items // 2)})
     marked = numbers.head_shares(counts, tops)
     width, height = axes_size(ax)
@@ -164,7 +166,7 @@ def plot_popularity(interactions: Any, *, ax: Any = None) -> Any:
     for top, share, line in zip(tops, marked, lines, strict=True):
         ax.plot([top / items], [share], color=VERMILION, marker="o", markersize=7, clip_on=False, zorder=4)
         write(
-            ax, f"{_top_words(top, items)}: {percent(share)} of pairs", (top / items, share),
+            ax, f"{top_words(top, items)}: {percent(share)}", (top / items, share),
             (10, -line - share * height - 0.7 * LINE), va="center", bbox=ground(),
         )  # fmt: skip
     ax.set(xlim=(0, 1), ylim=(0, 1))
@@ -174,7 +176,8 @@ def plot_popularity(interactions: Any, *, ax: Any = None) -> Any:
     return ax
 
 
-def _top_words(top: int, items: int) -> str:
+def top_words(top: int, items: int) -> str:
+    """Say which of so many items the most popular ones are: "top item", or their share."""
     return "top item" if top == 1 else f"top {percent(round(top / items, 2))}"
 
 
@@ -216,7 +219,7 @@ def plot_exposure(interactions: Any, lists: Any, *, ax: Any = None) -> Any:
     shown = numbers.named_lists(lists, counts.size)
     groups = numbers.popularity_groups(counts)
     sizes = np.bincount(groups)
-    ax = prepare(ax, grid="y")
+    ax = prepare(ax, height=3.5, grid="y")
     places = np.arange(sizes.size)
     bars = ax.bar(places, np.bincount(groups, counts) / counts.sum(), color=FAINT, edgecolor=GREY, width=0.8)
     handles, names = [bars], ["what people take"]
@@ -231,8 +234,11 @@ def plot_exposure(interactions: Any, lists: Any, *, ax: Any = None) -> Any:
         names.append(name if listed.any() else f"{printable(name, 20)} (nothing listed)")
     ax.set_ylim(bottom=0)
     few_ticks(ax.yaxis, percent)
-    ticks_at(ax.xaxis, places.tolist(), [f"{size}" if size < 1000 else short(float(f"{size:.2g}")) for size in sizes])
-    name_axes(ax, "items in each group, from popular (left) to rare (right)", "share")
+    labels = [f"{size}" if size < 1000 else short(float(f"{size:.2g}")) for size in sizes]
+    if len(labels) > _IN_A_ROW:
+        labels[1::2] = [f"\n{label}" for label in labels[1::2]]
+    ticks_at(ax.xaxis, places.tolist(), labels)
+    name_axes(ax, "items in each group, popular to rare", "share")
     legend(ax, handles, names)
     return ax
 

@@ -18,15 +18,8 @@ from ..persistence import PathLike
 from .explorer import collect
 from .figures import matplotlib
 from .page import render
-from .sections import (
-    data_section,
-    fit_section,
-    learned_section,
-    lists_section,
-    quality_section,
-    settings_section,
-    short_section,
-)
+from .quality import check_quality, quality_section
+from .sections import data_section, fit_section, learned_section, lists_section, settings_section, short_section
 
 SUFFIXES = (".html", ".htm")
 
@@ -37,6 +30,7 @@ def write_report(
     *,
     names: Mapping[Any, str] | pd.Series | None = None,
     quality: pd.DataFrame | None = None,
+    quality_note: str | None = None,
     users: Any = None,
     max_users: int = 5000,
 ) -> Path:
@@ -56,7 +50,11 @@ def write_report(
         Names of items by raw id; an item without one is shown by its id.
     quality : pandas.DataFrame, optional
         What :func:`implicit_wmf.evaluation.compare` returned, of this model, or one with the same settings, and of
-        baselines. With metrics at several lengths (``recall@5``, ``recall@10``, ...) curves are drawn.
+        baselines, with intervals of 95 %. With metrics at several lengths (``recall@5``, ``recall@10``, ...) curves are
+        drawn. What `evaluate` returned will do.
+    quality_note : str, optional
+        What was measured, in a sentence, where it was not the model itself: say, that one with the same settings was
+        fitted without the held-out part.
     users : array of raw ids, optional
         Users that must be in the explorer, before others are chosen.
     max_users : int, default 5000
@@ -72,7 +70,7 @@ def write_report(
     ------
     InputError
         For what is no fitted WMF, a file that cannot be written, ids that the model does not know, and a table that is
-        none of `compare`'s.
+        none of `compare`'s; before the work of making the report.
     MissingExtraError
         Without matplotlib.
 
@@ -89,19 +87,20 @@ def write_report(
     target = check_target(path)
     if not isinstance(model, WMF):
         raise InputError(f"model is of {type(model).__name__}; the report is of a fitted WMF")
-    _check_quality(quality)
+    check_quality(quality)
+    _check_note(quality, quality_note)
     explorer = collect(model, names=names, users=users, max_users=max_users)
     sections = [
-        short_section(model, quality),
+        short_section(model, quality, quality_note),
         data_section(model),
         fit_section(model),
-        quality_section(quality),
+        quality_section(quality, quality_note),
         lists_section(model),
         learned_section(model, names),
         settings_section(model),
     ]
-    shape = model.interactions.shape
-    subtitle = f"{model}, fitted on {count(shape[0], 'user')} and {count(shape[1], 'item')}; implicit_wmf {__version__}"
+    users_of, items_of = model.interactions.shape
+    subtitle = f"Fitted on {count(users_of, 'user')} and {count(items_of, 'item')}; implicit_wmf {__version__}"
     text = render("What the model learned", subtitle, sections, explorer)
     with replacing_file(target) as temporary:
         write_bytes(temporary, text.encode())
@@ -132,9 +131,8 @@ def check_target(path: PathLike) -> Path:
     return target
 
 
-def _check_quality(quality: Any) -> None:
-    needed = {"metric", "value", "low", "high"}
-    if quality is None:
-        return
-    if not isinstance(quality, pd.DataFrame) or not needed <= set(quality.columns):
-        raise InputError("quality is no table that `compare` returns; give that, or leave it out")
+def _check_note(quality: pd.DataFrame | None, note: Any) -> None:
+    if note is not None and not isinstance(note, str):
+        raise InputError(f"quality_note is of {type(note).__name__}; give a sentence, or leave it out")
+    if note and quality is None:
+        raise InputError("quality_note is given without quality, which it is about; give both")
