@@ -330,7 +330,7 @@ def test_reports_of_next_to_nothing(counts, settings, tmp_path):
         ({"quality": {"recall@10": 0.1}}, "quality is no table that `compare` returns"),
         ({"quality": pd.DataFrame({"metric": []})}, "quality is no table that `compare` returns"),
         ({"quality": table().iloc[:0]}, "quality has no rows"),
-        ({"quality": table(metric="recal@10")}, "quality: metrics: 'recal' in 'recal@10' is not known"),
+        ({"quality": table(metric="recoll@10")}, "quality: metrics: 'recoll' in 'recoll@10' is not known"),
         ({"quality": table(metric=None)}, "quality: metrics: None is not of the form name@k"),
         ({"quality": table(value="0.5")}, "quality: column 'value' is of (object|str), not of numbers"),
         ({"quality": table(users="9")}, "quality: column 'users' is of (object|str), not of numbers"),
