@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -354,10 +355,18 @@ def test_interrupt_leaves_the_last_whole_epoch():
     counts = _medium_counts()
     WMF(32, iterations=1).fit(counts)  # compile
     model = WMF(32, iterations=10_000, random_state=0, num_threads=2)
-    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    begun = threading.Event()
+
+    def interrupt():
+        assert begun.wait(600)
+        time.sleep(0.25)  # to come in the midst of a later epoch
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
     with pytest.raises(KeyboardInterrupt):
-        model.fit(counts)
+        model.fit(counts, callback=lambda record, model: begun.set())
+    interrupter.join()
     done = len(model.history)
     assert done >= 1
     again = WMF(32, iterations=done, random_state=0, num_threads=1).fit(counts)
