@@ -18,6 +18,10 @@ NUMPY = {"np", "numpy", "format"}
 WORDS = re.compile(r"\b(?:cloudpickle|dill|joblib|pickle|shelve|unpickle\w*|allow_pickle\s*=\s*True)\b")
 
 
+# What builds the site runs the cells of the project's own notebooks, and reads nothing else.
+RUNS_NOTEBOOKS = {"docs/_build/cells.py": {"compile", "eval", "exec"}}
+
+
 def findings(source):
     """What in a program could run code of a file: line and reason of each."""
     tree = ast.parse(source)
@@ -84,8 +88,9 @@ def test_what_is_looked_for_is_found(source, reasons):
 def test_no_program_reads_or_writes_files_of_objects():
     programs = files({".py"})
     assert len(programs) > 100
-    found = {str(path.relative_to(ROOT)): findings(path.read_text(encoding="utf-8")) for path in programs}
-    assert {path: reasons for path, reasons in found.items() if reasons} == {}
+    found = {path.relative_to(ROOT).as_posix(): findings(path.read_text(encoding="utf-8")) for path in programs}
+    others = {path: {why for _, why in found[path]} - RUNS_NOTEBOOKS.get(path, set()) for path in found}
+    assert {path: found[path] for path, reasons in others.items() if reasons} == {}
 
 
 def test_no_page_tells_to():
