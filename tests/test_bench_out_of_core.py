@@ -158,7 +158,7 @@ def test_kill_9_leaves_the_old_or_the_new(name, tmp_path, monkeypatch):
 
 
 def test_kill_9_before_any_step_leaves_the_old_or_the_new(tmp_path, capsys):
-    kill_at_steps(tmp_path, every=6)
+    kill_at_steps(tmp_path, every=5)
     counts = [int(line.split()[-2]) for line in capsys.readouterr().out.splitlines()]
     assert len(counts) == 6
     assert min(counts) > 5
