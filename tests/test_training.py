@@ -362,11 +362,9 @@ def test_interrupt_leaves_the_last_whole_epoch():
         time.sleep(0.25)  # to come in the midst of a later epoch
         os.kill(os.getpid(), signal.SIGINT)
 
-    interrupter = threading.Thread(target=interrupt)
-    interrupter.start()
+    threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         model.fit(counts, callback=lambda record, model: begun.set())
-    interrupter.join()
     done = len(model.history)
     assert done >= 1
     again = WMF(32, iterations=done, random_state=0, num_threads=1).fit(counts)
